@@ -1,0 +1,40 @@
+//! What a statement errs with: PostgreSQL's SQLSTATE and primary message, or a refusal by name.
+
+use std::fmt;
+
+/// An error as PostgreSQL would answer it, or a refusal ([`Error::is_refusal`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// PostgreSQL's five characters.
+    pub sqlstate: &'static str,
+    /// PostgreSQL's primary message; for a refusal, the construct's name.
+    pub message: String,
+}
+
+/// The code of a refusal: the model never guesses.
+pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+
+impl Error {
+    /// An error with PostgreSQL's code and message.
+    pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self { sqlstate, message: message.into() }
+    }
+
+    /// The model does not know `construct` and says so.
+    pub fn refused(construct: impl fmt::Display) -> Self {
+        Self::new(FEATURE_NOT_SUPPORTED, format!("the model does not support {construct}"))
+    }
+
+    /// Whether the model refused, where PostgreSQL might have gone on.
+    pub fn is_refusal(&self) -> bool {
+        self.sqlstate == FEATURE_NOT_SUPPORTED
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.sqlstate)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,53 @@
+//! Types and values: what a column, a parameter or an expression may hold.
+
+mod value;
+
+pub use value::{Numeric, PgSnapshot, Value};
+
+/// A type, resolved when a statement is compiled. Execution sees values only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// A scalar.
+    Scalar(Scalar),
+    /// A one-dimensional array.
+    Array(Scalar),
+}
+
+/// The scalar types that are modelled. Any other type name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scalar {
+    /// `boolean`
+    Bool,
+    /// `smallint`
+    Int2,
+    /// `integer`
+    Int4,
+    /// `bigint`
+    Int8,
+    /// `numeric`
+    Numeric,
+    /// `text`, `varchar`, `name`; collation C
+    Text,
+    /// `jsonb`
+    Jsonb,
+    /// `timestamptz`: microseconds since the Unix epoch
+    Timestamptz,
+    /// `xid`: the low 32 bits of a transaction id
+    Xid,
+    /// `xid8`: a transaction id in full
+    Xid8,
+    /// `oid`, `regclass`
+    Oid,
+    /// `pg_snapshot`
+    Snapshot,
+    /// `void`, what `pg_advisory_lock` returns
+    Void,
+    /// A literal or parameter whose type nothing has told yet; none is left once a statement is compiled
+    Unknown,
+}
+
+impl From<Scalar> for Type {
+    fn from(scalar: Scalar) -> Self {
+        Self::Scalar(scalar)
+    }
+}

@@ -1,0 +1,53 @@
+//! Exploring: many runs, each a function of a scenario and a schedule.
+
+pub mod history;
+pub mod schedule;
+
+use crate::backend::BackendError;
+use schedule::Choice;
+
+/// What one run came to.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    /// The choices that were made.
+    pub schedule: Vec<Choice>,
+    /// A hash of its history, the same on every machine.
+    pub hash: u64,
+    /// Statements that were sent.
+    pub statements: u32,
+    /// How it ended.
+    pub end: RunEnd,
+    /// Bit `i`: the scenario's milestone `i` was reached.
+    pub milestones: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEnd {
+    /// Every actor is done, and every invariant held.
+    Completed,
+    /// An invariant was violated; the run stopped there.
+    Violated(Violation),
+    /// Not everybody can finish: the message says who waits for what.
+    Stuck(String),
+    /// The schedule does not fit the scenario any more: which step, what was asked for, what was there.
+    Misfit {
+        /// Index into the schedule.
+        step: usize,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// The backend failed.
+    Failed(BackendError),
+}
+
+/// A violated invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name, as in `no_loss`.
+    pub invariant: &'static str,
+    /// After which step, from 0.
+    pub step: u32,
+    /// What was expected and what was found, in words.
+    pub message: String,
+}

@@ -1,0 +1,214 @@
+//! The port: what the core needs of a PostgreSQL, and all that it knows of one.
+//!
+//! A [`Session`] sends SQL and gets answers. One [`Statement`] is one step of a schedule: it has a name, which is its
+//! label in a timeline and its key in a schedule, and a constant SQL text. Transactions are statements too (`BEGIN ..`,
+//! `COMMIT`), so that whoever steps through a schedule sees every one of them.
+//!
+//! Two implementations exist: `postgres::PostgresSession` on tokio-postgres, and the harness's, which hands each statement
+//! to an executor. The core is generic over them, so what was verified is what runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::error::DbError;
+
+/// One connection to a PostgreSQL, used by one task at a time.
+#[expect(async_fn_in_trait, reason = "the core spawns nothing: whether a future is Send follows from the session alone")]
+pub trait Session {
+    /// Sends one statement and waits for its answer.
+    ///
+    /// Errs with what PostgreSQL answered, or with a connection exception (SQLSTATE class 08), after which
+    /// it is unknown whether the statement took effect.
+    async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError>;
+
+    /// Sends all `calls` in one flight and waits for all their answers; each is still a statement with a snapshot of its own.
+    ///
+    /// Errs with the first error, once every call has been answered: behind an error, PostgreSQL refuses the rest
+    /// of the transaction (25P02) and answers a COMMIT with ROLLBACK.
+    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError>;
+
+    /// The transaction that may be open was left midway: the session must roll it back before its next statement.
+    /// Does nothing where none is open. Not async, since it is called from `Drop`.
+    fn abandon(&mut self);
+
+    /// Waits for `duration` before something is asked again. Under a schedule no time passes: the wait ends when
+    /// something has happened that may change the answer.
+    async fn pause(&mut self, duration: Duration);
+}
+
+/// A named SQL text. Cheap to clone; sessions keep what they prepared by [`Statement::id`].
+#[derive(Clone, Debug)]
+pub struct Statement(Arc<StatementInner>);
+
+#[derive(Debug)]
+struct StatementInner {
+    id: u32,
+    name: Box<str>,
+    sql: Box<str>,
+}
+
+impl Statement {
+    /// `name` is `area.what_it_does`, as in `append.bump_stream`; `sql` is one statement with `$1`-style parameters.
+    pub fn new(name: &str, sql: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(StatementInner { id, name: name.into(), sql: sql.into() }))
+    }
+
+    /// Unique in this process, and never shown: it differs from run to run.
+    pub fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    /// The label of its lane in a timeline and its key in a schedule.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The text that is sent.
+    pub fn sql(&self) -> &str {
+        &self.0.sql
+    }
+}
+
+/// A statement with its parameters.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is sent.
+    pub statement: Statement,
+    /// `$1`, `$2`, ...
+    pub params: Vec<Value>,
+}
+
+impl Call {
+    /// Pairs a statement with its parameters.
+    pub fn new(statement: &Statement, params: impl Into<Vec<Value>>) -> Self {
+        Self { statement: statement.clone(), params: params.into() }
+    }
+}
+
+/// What PostgreSQL answered to one statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Which command was done. A COMMIT of a failed transaction is answered [`Tag::Rollback`], without an error.
+    pub tag: Tag,
+    /// How many rows were returned, inserted, updated or deleted.
+    pub affected: u64,
+    /// The rows, if the statement returns any.
+    pub rows: Vec<Row>,
+}
+
+/// The command tag of an answer, as far as anybody branches on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A transaction was begun.
+    Begin,
+    /// The transaction was committed.
+    Commit,
+    /// The transaction was rolled back.
+    Rollback,
+    /// Anything else.
+    Other,
+}
+
+/// One row of an answer. Getters panic where the column is missing or of another type: statement and reader stand side by
+/// side in the core, so that is a bug of ours and not of the data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row(pub Vec<Value>);
+
+impl Row {
+    /// The value of column `index`, from 0.
+    #[track_caller]
+    pub fn value(&self, index: usize) -> &Value {
+        &self.0[index]
+    }
+
+    /// An integer that is not NULL.
+    #[track_caller]
+    pub fn int(&self, index: usize) -> i64 {
+        match &self.0[index] {
+            Value::Int(value) => *value,
+            other => panic!("column {index}: expected an integer, found {other:?}"),
+        }
+    }
+
+    /// A boolean that is not NULL.
+    #[track_caller]
+    pub fn bool(&self, index: usize) -> bool {
+        match &self.0[index] {
+            Value::Bool(value) => *value,
+            other => panic!("column {index}: expected a boolean, found {other:?}"),
+        }
+    }
+
+    /// A text that is not NULL.
+    #[track_caller]
+    pub fn text(&self, index: usize) -> &Arc<str> {
+        match &self.0[index] {
+            Value::Text(value) => value,
+            other => panic!("column {index}: expected a text, found {other:?}"),
+        }
+    }
+
+    /// Whether column `index` is NULL.
+    #[track_caller]
+    pub fn is_null(&self, index: usize) -> bool {
+        self.0[index] == Value::Null
+    }
+}
+
+/// A parameter or a column. Only these types cross the port; the core's SQL casts everything else (`xid::text`).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// `boolean`.
+    Bool(bool),
+    /// `smallint`, `integer` or `bigint`. As a parameter of a narrower type: an error if it does not fit.
+    Int(i64),
+    /// `text`, `varchar`, `name`.
+    Text(Arc<str>),
+    /// `jsonb`, `json`.
+    Json(Arc<serde_json::Value>),
+    /// `timestamptz`: microseconds since 1970-01-01 00:00:00 UTC.
+    Timestamp(i64),
+    /// A one-dimensional array of one of the above.
+    Array(Arc<[Value]>),
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(value: Arc<str>) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(Arc::new(value))
+    }
+}
+
+impl From<Vec<Value>> for Value {
+    fn from(values: Vec<Value>) -> Self {
+        Self::Array(values.into())
+    }
+}
