@@ -1,0 +1,4 @@
+//! The suite: one binary, since each links the world. A file here is one subject.
+
+mod layers;
+mod tidy;
