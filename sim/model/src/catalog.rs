@@ -1,16 +1,27 @@
-//! The catalog: tables, indexes and sequences by name. Written by DDL, read when a statement is compiled.
+//! The catalog: schemas, tables, indexes and sequences by name. Written by DDL, read when a statement is compiled.
+//!
+//! A [`Catalog`] is cheap to copy: what it holds is shared until one of the copies is written to. That is all that
+//! transactional DDL needs: a transaction keeps a copy from before its first DDL statement, and [`Catalog::restore`]s it.
+//!
+//! Numbers are given in the order of creation, so that the same statements always make the same numbers, and never
+//! again after a rollback, as PostgreSQL's OIDs are not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::plan::Expr;
+use crate::error::Error;
+use crate::plan::{ColumnId, Expr};
 use crate::types::{Scalar, Type};
 
 /// A table, by number. Numbers are never reused.
 pub(crate) type TableId = u32;
 /// An index, by its place in [`TableDef::indexes`].
 pub(crate) type IndexId = u16;
-/// A sequence, by number.
+/// A sequence, by number. Tables and sequences share one row of numbers.
 pub(crate) type SequenceId = u32;
+
+/// PostgreSQL's FirstNormalObjectId: what a user creates has OIDs from here on.
+const FIRST_OID: u32 = 16384;
 
 /// A table as DDL describes it.
 #[derive(Clone, Debug)]
@@ -18,10 +29,20 @@ pub(crate) struct TableDef {
     pub(crate) schema: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) columns: Vec<ColumnDef>,
-    /// CHECK constraints: name, and a condition over `OWN_ROW`.
+    /// CHECK constraints: name, and a condition over `OWN_ROW`. In the order of their names, in which PostgreSQL checks them.
     pub(crate) checks: Vec<(Arc<str>, Expr)>,
-    /// Unique ones first; the primary key before all.
+    /// In the order of their creation, in which PostgreSQL maintains them; the primary key of CREATE TABLE before all.
     pub(crate) indexes: Vec<IndexDef>,
+    /// The sequences of its serial and identity columns, dropped with it and restarted by TRUNCATE .. RESTART IDENTITY.
+    pub(crate) sequences: Vec<SequenceId>,
+}
+
+impl TableDef {
+    /// The column of this name.
+    pub(crate) fn column(&self, name: &str) -> Option<ColumnId> {
+        let place = self.columns.iter().position(|column| *column.name == *name)?;
+        Some(ColumnId::try_from(place).expect("CREATE TABLE limits the number of columns"))
+    }
 }
 
 /// A column.
@@ -57,6 +78,252 @@ pub(crate) struct SequenceDef {
     pub(crate) min: i64,
     pub(crate) max: i64,
     pub(crate) cycle: bool,
+}
+
+/// A name in a schema, and what it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    Table(TableId),
+    /// An index and the table that it belongs to.
+    Index(TableId),
+    Sequence(SequenceId),
+}
+
+/// Everything that has a name. Copies share what they hold until one is written to.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalog(Arc<Names>);
+
+#[derive(Clone, Debug)]
+struct Names {
+    version: u64,
+    /// Indexed by number; none: dropped, or the number of something else.
+    tables: Vec<Option<Arc<TableDef>>>,
+    sequences: Vec<Option<Arc<SequenceDef>>>,
+    /// By schema; each schema by name.
+    schemas: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>>,
+}
+
+impl Catalog {
+    /// An empty schema `public`.
+    pub(crate) fn new() -> Self {
+        let schemas = BTreeMap::from([("public".into(), BTreeMap::new())]);
+        Self(Arc::new(Names { version: 0, tables: Vec::new(), sequences: Vec::new(), schemas }))
+    }
+
+    /// Counts the changes: a plan that was compiled under another version may be wrong.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.version
+    }
+
+    /// Takes back what was changed since `saved` was copied from this catalog. Numbers and versions go on, so that neither names
+    /// two different things.
+    pub(crate) fn restore(&mut self, saved: Self) {
+        if self.version() == saved.version() {
+            return;
+        }
+        let (version, numbers) = (self.0.version, self.0.tables.len());
+        *self = saved;
+        let names = Arc::make_mut(&mut self.0);
+        names.version = version + 1;
+        names.tables.resize(numbers, None);
+        names.sequences.resize(numbers, None);
+    }
+
+    /// A table by number. Panics if there is none: plans are compiled anew when the version has changed.
+    pub(crate) fn table(&self, id: TableId) -> &Arc<TableDef> {
+        self.find_table(id).expect("a plan names only tables of its catalog version")
+    }
+
+    /// A table by number, if it still exists.
+    pub(crate) fn find_table(&self, id: TableId) -> Option<&Arc<TableDef>> {
+        self.0.tables.get(id as usize)?.as_ref()
+    }
+
+    /// A sequence by number. Panics if there is none, as [`Catalog::table`] does.
+    pub(crate) fn sequence(&self, id: SequenceId) -> &Arc<SequenceDef> {
+        let found = self.0.sequences.get(id as usize).and_then(Option::as_ref);
+        found.expect("a plan names only sequences of its catalog version")
+    }
+
+    /// The OID of a table or sequence, as `'name'::regclass` and `pg_locks.relation` give it.
+    pub(crate) fn oid(id: TableId) -> i64 {
+        i64::from(FIRST_OID) + i64::from(id)
+    }
+
+    /// The table or sequence of an OID: `regclass` is printed as a name.
+    pub(crate) fn relation_name(&self, oid: i64) -> Option<(&Arc<str>, &Arc<str>)> {
+        let number = usize::try_from(oid.checked_sub(i64::from(FIRST_OID))?).ok()?;
+        if let Some(table) = self.0.tables.get(number)?.as_ref() {
+            return Some((&table.schema, &table.name));
+        }
+        self.0.sequences.get(number)?.as_ref().map(|sequence| (&sequence.schema, &sequence.name))
+    }
+
+    /// Whether there is a schema of this name.
+    pub(crate) fn has_schema(&self, name: &str) -> bool {
+        self.0.schemas.contains_key(name)
+    }
+
+    /// What `schema.name` stands for.
+    pub(crate) fn lookup(&self, schema: &str, name: &str) -> Option<Relation> {
+        self.0.schemas.get(schema)?.get(name).copied()
+    }
+
+    /// The names in a schema that stand for tables.
+    pub(crate) fn tables_in(&self, schema: &str) -> Vec<TableId> {
+        let tables = self.0.schemas.get(schema).into_iter().flatten();
+        tables.filter_map(|(_, relation)| if let Relation::Table(id) = relation { Some(*id) } else { None }).collect()
+    }
+
+    /// Whether anything stands in a schema.
+    pub(crate) fn is_empty_schema(&self, schema: &str) -> bool {
+        self.0.schemas.get(schema).is_none_or(BTreeMap::is_empty)
+    }
+
+    fn write(&mut self) -> &mut Names {
+        let names = Arc::make_mut(&mut self.0);
+        names.version += 1;
+        names
+    }
+
+    /// CREATE SCHEMA. False: it exists, and IF NOT EXISTS was said.
+    pub(crate) fn create_schema(&mut self, name: &Arc<str>, if_not_exists: bool) -> Result<bool, Error> {
+        if self.has_schema(name) {
+            return exists(if_not_exists, "42P06", format!("schema \"{name}\" already exists"));
+        }
+        if name.starts_with("pg_") {
+            return Err(Error::new("42939", format!("unacceptable schema name \"{name}\"")));
+        }
+        self.write().schemas.insert(name.clone(), BTreeMap::new());
+        Ok(true)
+    }
+
+    /// CREATE TABLE, with the sequences of its serial and identity columns, whose defaults are set here. None: it exists, and
+    /// IF NOT EXISTS was said.
+    pub(crate) fn create_table(
+        &mut self,
+        table: &TableDef,
+        sequences: &[(ColumnId, SequenceDef)],
+        if_not_exists: bool,
+    ) -> Result<Option<TableId>, Error> {
+        if !self.check_new(&table.schema, &table.name, if_not_exists)? {
+            return Ok(None);
+        }
+        let mut table = table.clone();
+        for (column, sequence) in sequences {
+            if let Some(id) = self.create_sequence(sequence, false)? {
+                table.columns[usize::from(*column)].default = Some(Expr::NextVal(id));
+                table.sequences.push(id);
+            }
+        }
+        for index in &table.indexes {
+            self.check_new(&table.schema, &index.name, false)?;
+        }
+        let id = self.next_number();
+        let names = self.write();
+        let schema = names.schemas.get_mut(&table.schema).expect("checked above");
+        schema.insert(table.name.clone(), Relation::Table(id));
+        schema.extend(table.indexes.iter().map(|index| (index.name.clone(), Relation::Index(id))));
+        names.tables.push(Some(Arc::new(table)));
+        names.sequences.push(None);
+        Ok(Some(id))
+    }
+
+    /// CREATE INDEX. None: it exists, and IF NOT EXISTS was said.
+    pub(crate) fn create_index(
+        &mut self,
+        table: TableId,
+        index: &IndexDef,
+        if_not_exists: bool,
+    ) -> Result<Option<IndexId>, Error> {
+        let schema = self.table(table).schema.clone();
+        if !self.check_new(&schema, &index.name, if_not_exists)? {
+            return Ok(None);
+        }
+        let names = self.write();
+        let relations = names.schemas.get_mut(&schema).expect("checked above");
+        relations.insert(index.name.clone(), Relation::Index(table));
+        let def = names.tables[table as usize].as_mut().expect("looked up above");
+        let def = Arc::make_mut(def);
+        let id =
+            IndexId::try_from(def.indexes.len()).map_err(|_| Error::refused("more than 65535 indexes of a table"))?;
+        def.indexes.push(index.clone());
+        Ok(Some(id))
+    }
+
+    /// CREATE SEQUENCE. None: it exists, and IF NOT EXISTS was said.
+    pub(crate) fn create_sequence(
+        &mut self,
+        sequence: &SequenceDef,
+        if_not_exists: bool,
+    ) -> Result<Option<SequenceId>, Error> {
+        if !self.check_new(&sequence.schema, &sequence.name, if_not_exists)? {
+            return Ok(None);
+        }
+        let id = self.next_number();
+        let names = self.write();
+        let schema = names.schemas.get_mut(&sequence.schema).expect("checked above");
+        schema.insert(sequence.name.clone(), Relation::Sequence(id));
+        names.sequences.push(Some(Arc::new(sequence.clone())));
+        names.tables.push(None);
+        Ok(Some(id))
+    }
+
+    /// DROP TABLE: with its indexes and the sequences of its columns, which are returned.
+    pub(crate) fn drop_table(&mut self, id: TableId) -> Vec<SequenceId> {
+        let table = self.table(id).clone();
+        let names = self.write();
+        let schema = names.schemas.get_mut(&table.schema).expect("a table's schema exists");
+        schema.remove(&table.name);
+        for index in &table.indexes {
+            schema.remove(&index.name);
+        }
+        names.tables[id as usize] = None;
+        for sequence in &table.sequences {
+            self.drop_sequence(*sequence);
+        }
+        table.sequences.clone()
+    }
+
+    /// DROP SEQUENCE.
+    pub(crate) fn drop_sequence(&mut self, id: SequenceId) {
+        let sequence = self.sequence(id).clone();
+        let names = self.write();
+        names.schemas.get_mut(&sequence.schema).expect("a sequence's schema exists").remove(&sequence.name);
+        names.sequences[id as usize] = None;
+    }
+
+    /// DROP SCHEMA, of an empty one: the caller has dropped what stood in it.
+    pub(crate) fn drop_schema(&mut self, name: &str) {
+        self.write().schemas.remove(name);
+    }
+
+    /// The sequences in a schema: those of tables are among them.
+    pub(crate) fn sequences_in(&self, schema: &str) -> Vec<SequenceId> {
+        let relations = self.0.schemas.get(schema).into_iter().flatten();
+        relations
+            .filter_map(|(_, relation)| if let Relation::Sequence(id) = relation { Some(*id) } else { None })
+            .collect()
+    }
+
+    fn next_number(&self) -> u32 {
+        u32::try_from(self.0.tables.len()).expect("fewer than 2^32 relations")
+    }
+
+    /// Whether `schema.name` is free: an error, or false with `if_not_exists`, where it is not.
+    fn check_new(&self, schema: &str, name: &str, if_not_exists: bool) -> Result<bool, Error> {
+        let Some(relations) = self.0.schemas.get(schema) else {
+            return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist")));
+        };
+        if relations.contains_key(name) {
+            return exists(if_not_exists, "42P07", format!("relation \"{name}\" already exists"));
+        }
+        Ok(true)
+    }
+}
+
+fn exists(if_not_exists: bool, sqlstate: &'static str, message: String) -> Result<bool, Error> {
+    if if_not_exists { Ok(false) } else { Err(Error::new(sqlstate, message)) }
 }
 
 /// The columns of `pg_locks` that are modelled, in the view's order.

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{IndexId, SequenceId, TableDef, TableId};
+use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId};
 use crate::function::{AggregateFunction, Function, ServerFunction, TableFunction};
 use crate::types::{Type, Value};
 
@@ -288,9 +288,10 @@ pub(crate) enum Utility {
     LockTable { tables: Vec<TableId>, mode: TableLockMode, nowait: bool },
     Truncate { tables: Vec<TableId>, restart_identity: bool },
     CreateSchema { name: Arc<str>, if_not_exists: bool },
-    CreateTable { table: Box<TableDef>, if_not_exists: bool },
-    CreateIndex { table: TableId, index: Box<crate::catalog::IndexDef>, if_not_exists: bool },
-    CreateSequence(Box<crate::catalog::SequenceDef>),
+    /// `sequences` are those of serial and identity columns.
+    CreateTable { table: Box<TableDef>, sequences: Vec<(ColumnId, SequenceDef)>, if_not_exists: bool },
+    CreateIndex { table: TableId, index: Box<IndexDef>, if_not_exists: bool },
+    CreateSequence { sequence: Box<SequenceDef>, if_not_exists: bool },
     DropTable { tables: Vec<TableId> },
     DropSchema { name: Arc<str>, cascade: bool, if_exists: bool },
     /// Nothing to do in the model, and nothing that a schedule could see: COMMENT ON.
