@@ -1,5 +1,9 @@
 //! A scenario: who acts, by which protocol, what may go wrong, and what is expected of it.
 
+pub mod diagnostic;
+pub mod parse;
+mod reader;
+
 use std::path::PathBuf;
 
 /// A scenario, as its file says it.
