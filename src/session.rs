@@ -14,7 +14,10 @@ use std::time::Duration;
 use crate::error::DbError;
 
 /// One connection to a PostgreSQL, used by one task at a time.
-#[expect(async_fn_in_trait, reason = "the core spawns nothing: whether a future is Send follows from the session alone")]
+#[expect(
+    async_fn_in_trait,
+    reason = "the core spawns nothing: whether a future is Send follows from the session alone"
+)]
 pub trait Session {
     /// Sends one statement and waits for its answer.
     ///

@@ -1,0 +1,51 @@
+//! The statements of draining.
+
+use crate::statements::Text;
+
+/// Locks the stream. The claim is a statement of its own: this one's snapshot is older than the lock that it waited for.
+pub(crate) const LOCK_STREAM: Text =
+    ("drain.lock_stream", "SELECT version FROM {schema}.streams WHERE stream_id = $1 FOR NO KEY UPDATE");
+
+/// Takes and archives the skip records of stream `$1`, except those of building generations and those of live ones
+/// whose handler (`$2` name, `$3` version) is not here. Returns them with their events: the `live` ones must be applied
+/// in this transaction. LEFT JOIN, so that a record without its event is seen and not lost.
+pub(crate) const CLAIM: Text = (
+    "drain.claim",
+    "WITH claimed AS (
+         DELETE FROM {schema}.skips s USING {schema}.generations g
+         WHERE s.stream_id = $1
+           AND g.projection = s.projection AND g.generation = s.generation
+           AND g.state <> 'building'
+           AND (g.state <> 'live' OR EXISTS (
+               SELECT 1 FROM unnest($2::text[], $3::bigint[]) AS h (projection, handler_version)
+               WHERE h.projection = g.projection AND h.handler_version = g.handler_version
+           ))
+         RETURNING s.stream_id, s.projection, s.generation, s.version, s.position, s.reason, s.attempts,
+                   s.last_error, s.recorded_at, g.state
+     ), archived AS (
+         INSERT INTO {schema}.skip_archive
+             (stream_id, projection, generation, version, position, reason, attempts, last_error, recorded_at, outcome)
+         SELECT c.stream_id, c.projection, c.generation, c.version, c.position, c.reason, c.attempts, c.last_error,
+                c.recorded_at, CASE WHEN c.state = 'live' THEN 'projected' ELSE 'superseded' END
+         FROM claimed c
+     )
+     SELECT c.stream_id, c.version, c.position, e.type, e.data, e.metadata, e.recorded_at, c.projection, c.state
+     FROM claimed c LEFT JOIN {schema}.events e ON e.stream_id = c.stream_id AND e.version = c.version
+     ORDER BY c.projection, c.generation, c.version",
+);
+
+/// The next `$4` streams after `$3` that have something to claim for the handlers `$1`, `$2`.
+pub(crate) const FIND_STREAMS: Text = (
+    "drain.find_streams",
+    "SELECT DISTINCT s.stream_id
+     FROM {schema}.skips s JOIN {schema}.generations g
+         ON g.projection = s.projection AND g.generation = s.generation
+     WHERE s.stream_id > $3
+       AND g.state <> 'building'
+       AND (g.state <> 'live' OR EXISTS (
+           SELECT 1 FROM unnest($1::text[], $2::bigint[]) AS h (projection, handler_version)
+           WHERE h.projection = g.projection AND h.handler_version = g.handler_version
+       ))
+     ORDER BY s.stream_id
+     LIMIT $4",
+);

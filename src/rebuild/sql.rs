@@ -1,0 +1,193 @@
+//! The statements of a rebuild. Each write of one begins with a write to its progress that is guarded by epoch, pass
+//! and cursor: no row means that somebody else has taken the rebuild over, and nothing may follow.
+
+use crate::statements::Text;
+
+/// Continues a rebuild: the new epoch makes whoever was at work a zombie.
+pub(crate) const TAKE_OVER: Text = (
+    "rebuild.take_over",
+    "UPDATE {schema}.rebuild_progress p SET epoch = p.epoch + 1, updated_at = now()
+     FROM {schema}.generations g
+     WHERE p.projection = $1 AND p.phase NOT IN ('done', 'abandoned')
+       AND g.projection = p.projection AND g.generation = p.generation
+     RETURNING p.generation, p.phase, p.fenced, p.epoch, p.pass, p.checkpoint::text, p.pass_snapshot::text, p.cursor,
+               p.pass_end, g.handler_version",
+);
+
+/// Restart, first: nobody who works on the open rebuild can write any more.
+pub(crate) const ABANDON_PROGRESS: Text = (
+    "rebuild.abandon_progress",
+    "UPDATE {schema}.rebuild_progress SET phase = 'abandoned', epoch = epoch + 1, updated_at = now()
+     WHERE projection = $1 AND phase NOT IN ('done', 'abandoned')",
+);
+
+/// Restart, then.
+pub(crate) const ABANDON_GENERATION: Text = (
+    "rebuild.abandon_generation",
+    "UPDATE {schema}.generations SET state = 'abandoned' WHERE projection = $1 AND state = 'building'",
+);
+
+/// In place, the old generation ends when the new one begins: they share their storage.
+pub(crate) const RETIRE: Text = (
+    "rebuild.retire",
+    "UPDATE {schema}.generations SET state = 'retired' WHERE projection = $1 AND state = 'live'",
+);
+
+/// A number is never used again. No row: somebody else has begun one.
+pub(crate) const OPEN_GENERATION: Text = (
+    "rebuild.open_generation",
+    "WITH opened AS (
+         INSERT INTO {schema}.generations (projection, generation, state, handler_version)
+         SELECT $1, coalesce(max(g.generation), 0) + 1, 'building', $2
+         FROM {schema}.generations g WHERE g.projection = $1
+         ON CONFLICT DO NOTHING
+         RETURNING projection, generation
+     )
+     INSERT INTO {schema}.rebuild_progress (projection, generation, phase)
+     SELECT projection, generation, 'fencing' FROM opened
+     RETURNING generation, epoch",
+);
+
+/// The transactions that may have read the states as they were: those that hold a lock on `streams` and an xid. One
+/// reading of `pg_locks`; relations of other databases can have the same number.
+pub(crate) const LIST_FENCE: Text = (
+    "rebuild.list_fence",
+    "WITH l AS MATERIALIZED (
+         SELECT locktype, database, relation, transactionid, virtualtransaction, pid, mode, granted FROM pg_locks
+     )
+     SELECT DISTINCT x.transactionid::text::bigint AS xid, x.pid
+     FROM l AS t JOIN l AS x ON x.virtualtransaction = t.virtualtransaction
+     WHERE t.locktype = 'relation'
+       AND t.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+       AND t.relation = '{schema_in_literal}.streams'::regclass
+       AND t.mode IN ('RowExclusiveLock', 'RowShareLock')
+       AND t.granted
+       AND x.locktype = 'transactionid'
+       AND x.mode = 'ExclusiveLock'
+       AND x.granted
+     ORDER BY xid",
+);
+
+/// Which of the xids `$1` are still held.
+pub(crate) const POLL_FENCE: Text = (
+    "rebuild.poll_fence",
+    "SELECT l.transactionid::text::bigint AS xid, l.pid
+     FROM pg_locks l
+     WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+       AND l.transactionid::text::bigint = ANY ($1::bigint[])
+     ORDER BY xid",
+);
+
+/// `$1` projection, `$2` generation, `$3` epoch, `$4` pass, `$5` cursor, here and below.
+pub(crate) const PERSIST_FENCED: Text = (
+    "rebuild.persist_fenced",
+    "UPDATE {schema}.rebuild_progress SET fenced = true, phase = 'truncating', updated_at = now()
+     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'fencing'
+     RETURNING generation",
+);
+
+/// Comes before the TRUNCATE, in its transaction.
+pub(crate) const ENTER_REPLAY: Text = (
+    "rebuild.enter_replay",
+    "UPDATE {schema}.rebuild_progress SET phase = 'replaying', updated_at = now()
+     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5
+       AND phase = 'truncating' AND fenced
+     RETURNING generation",
+);
+
+/// Above the default deadlock_timeout (1 s), so that a deadlock is found and named before this ends the wait.
+pub(crate) const SET_LOCK_TIMEOUT: Text = ("rebuild.set_lock_timeout", "SET LOCAL lock_timeout = '2s'");
+
+/// Persists the pass's snapshot, before anything is replayed under it, and the positions between which what the pass
+/// owes must lie. What this statement sees is what the snapshot sees: they are one. `$6` is the checkpoint.
+pub(crate) const BEGIN_PASS: Text = (
+    "rebuild.begin_pass",
+    "WITH owed AS MATERIALIZED (
+         SELECT e.position FROM {schema}.events e
+         WHERE e.xid >= pg_snapshot_xmax($6::text::pg_snapshot)
+            OR e.xid = ANY (ARRAY(SELECT x.xid FROM pg_snapshot_xip($6::text::pg_snapshot) AS x (xid)))
+     )
+     UPDATE {schema}.rebuild_progress
+     SET pass = pass + 1, pass_snapshot = pg_current_snapshot(),
+         cursor = (SELECT coalesce(min(o.position) - 1, 0) FROM owed o),
+         pass_end = (SELECT coalesce(max(o.position), 0) FROM owed o),
+         updated_at = now()
+     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'replaying'
+     RETURNING pass, pass_snapshot::text, cursor, pass_end",
+);
+
+/// The first statement of a batch.
+pub(crate) const GUARD: Text = (
+    "rebuild.guard",
+    "UPDATE {schema}.rebuild_progress SET updated_at = now()
+     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'replaying'
+     RETURNING generation",
+);
+
+/// The next `$7` events after `$3`, up to `$4`, that snapshot `$5` sees and checkpoint `$6` does not, each with the lowest
+/// version of its stream that has a skip record in this generation (`$1`, `$2`).
+pub(crate) const READ_BATCH: Text = (
+    "rebuild.read_batch",
+    "SELECT e.stream_id, e.version, e.position, e.type, e.data, e.metadata, e.recorded_at,
+            (SELECT min(s.version) FROM {schema}.skips s
+             WHERE s.stream_id = e.stream_id AND s.projection = $1 AND s.generation = $2) AS lowest_skip
+     FROM {schema}.events e
+     WHERE e.position > $3 AND e.position <= $4
+       AND pg_visible_in_snapshot(e.xid, $5::text::pg_snapshot)
+       AND NOT pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot)
+     ORDER BY e.position
+     LIMIT $7",
+);
+
+/// Archives the skip records of the events (`$3`, `$4`) that the batch has applied.
+pub(crate) const ARCHIVE_APPLIED: Text = (
+    "rebuild.archive_applied",
+    "WITH gone AS (
+         DELETE FROM {schema}.skips s USING unnest($3::text[], $4::bigint[]) AS a (stream_id, version)
+         WHERE s.stream_id = a.stream_id AND s.projection = $1 AND s.generation = $2 AND s.version = a.version
+         RETURNING s.stream_id, s.projection, s.generation, s.version, s.position, s.reason, s.attempts,
+                   s.last_error, s.recorded_at
+     )
+     INSERT INTO {schema}.skip_archive
+         (stream_id, projection, generation, version, position, reason, attempts, last_error, recorded_at, outcome)
+     SELECT g.stream_id, g.projection, g.generation, g.version, g.position, g.reason, g.attempts, g.last_error,
+            g.recorded_at, 'already_projected'
+     FROM gone g",
+);
+
+/// The events (`$3`, `$4`, `$5`) that the batch must not apply, because a lower version of their stream waits.
+pub(crate) const HOLD: Text = (
+    "rebuild.hold",
+    "INSERT INTO {schema}.skips (stream_id, projection, generation, version, position, reason)
+     SELECT h.stream_id, $1, $2, h.version, h.position, 'held'
+     FROM unnest($3::text[], $4::bigint[], $5::bigint[]) AS h (stream_id, version, position)
+     ON CONFLICT DO NOTHING",
+);
+
+/// Moves the cursor to `$3`.
+pub(crate) const ADVANCE: Text = (
+    "rebuild.advance",
+    "UPDATE {schema}.rebuild_progress SET cursor = $3 WHERE projection = $1 AND generation = $2",
+);
+
+/// The pass is done: its snapshot is the checkpoint.
+pub(crate) const END_PASS: Text = (
+    "rebuild.end_pass",
+    "UPDATE {schema}.rebuild_progress SET cursor = pass_end, checkpoint = pass_snapshot, pass_snapshot = NULL
+     WHERE projection = $1 AND generation = $2",
+);
+
+/// The last pass is done.
+pub(crate) const FINISH: Text = (
+    "rebuild.finish",
+    "UPDATE {schema}.rebuild_progress
+     SET cursor = pass_end, checkpoint = pass_snapshot, pass_snapshot = NULL, phase = 'done'
+     WHERE projection = $1 AND generation = $2",
+);
+
+/// The cutover.
+pub(crate) const GO_LIVE: Text = (
+    "rebuild.go_live",
+    "UPDATE {schema}.generations SET state = 'live'
+     WHERE projection = $1 AND generation = $2 AND state = 'building'",
+);
