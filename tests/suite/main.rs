@@ -1,4 +1,5 @@
 //! The suite: one binary, since each links the world. A file here is one subject.
 
 mod layers;
+mod testbed;
 mod tidy;

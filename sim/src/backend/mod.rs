@@ -1,5 +1,7 @@
 //! What a schedule is stepped on. Only this folder names a backend.
 
+pub mod testbed;
+
 use skiptrace::{Answer, DbError, Statement, Value};
 
 /// A database that is stepped through a schedule: one statement outstanding a session, waits seen as data.
@@ -17,7 +19,7 @@ pub trait Database {
     fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError>;
 
     /// The next statement that waited and has now been answered, in the order in which they went on.
-    fn next_woken(&mut self) -> Result<Option<(usize, Result<Answer, DbError>)>, BackendError>;
+    fn next_woken(&mut self) -> Result<Option<Woken>, BackendError>;
 
     /// The sessions that session `session`, which waits, waits for.
     fn blockers(&mut self, session: usize) -> Result<Vec<usize>, BackendError>;
@@ -25,9 +27,17 @@ pub trait Database {
     /// The connection breaks: the server rolls back what was open.
     fn disconnect(&mut self, session: usize) -> Result<(), BackendError>;
 
+    /// Whether anything may have been committed since the last [`Database::observe`] or [`Database::reset`].
+    fn has_changed(&mut self) -> bool {
+        true
+    }
+
     /// Reads what is committed now into `into`.
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError>;
 }
+
+/// A session whose statement had waited, and what it was answered.
+pub type Woken = (usize, Result<Answer, DbError>);
 
 /// What became of a statement that was sent.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,218 @@
+//! The test bed: every way to come by a server, and that nothing is left of one.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use skiptrace_sim::backend::testbed::{AcquireOptions, Settings, Source, TestBed, TestBedError};
+use tokio_postgres::NoTls;
+
+/// Set in a child process: it then keeps its server until its standard input ends.
+const CHILD: &str = "SKIPTRACE_TEST_CHILD";
+
+fn acquire(settings: &Settings) -> Result<TestBed, TestBedError> {
+    TestBed::acquire_with(settings, AcquireOptions::default())
+}
+
+fn local() -> Settings {
+    Settings { forced: Some("local".to_owned()), ..Settings::from_env() }
+}
+
+/// The first column of the only row, as text.
+fn ask(url: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client.query_one(&format!("SELECT ({sql})::text"), &[]).await?.get(0))
+    })
+}
+
+/// Polls: what another process does is done when it is done.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "waits for another process, outside every run")]
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The folder that a local server's URL names as its host.
+fn folder(bed: &TestBed) -> PathBuf {
+    folder_in(&bed.url("postgres"))
+}
+
+fn folder_in(url: &str) -> PathBuf {
+    let host = url.split_once('@').and_then(|(_, rest)| rest.split_once(':')).expect("user@host:port").0;
+    host.replace("%2F", "/").into()
+}
+
+fn server_pid(folder: &Path) -> String {
+    let file = fs::read_to_string(folder.join("data/postmaster.pid")).expect("a running server's pid file");
+    file.lines().next().expect("a pid").to_owned()
+}
+
+fn signal(name: &str, target: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), "--", target]).status().expect("kill");
+    assert!(status.success(), "kill -{name} {target}");
+}
+
+fn is_running(pid: &str) -> bool {
+    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().expect("kill").success()
+}
+
+/// Runs as a test of its own, and as the child process of the tests below.
+#[test]
+fn a_local_server_answers() {
+    let bed = acquire(&local()).expect("a server of local binaries");
+    assert_eq!(bed.source(), Source::Local);
+    let version = ask(&bed.url("postgres"), "current_setting('server_version')").expect("an answer");
+    assert_eq!(version, bed.version());
+    if std::env::var_os(CHILD).is_some() {
+        println!("\nready {}", bed.url("postgres"));
+        let _ = std::io::stdin().read(&mut [0]);
+    }
+}
+
+/// A process with a server of its own, and the server's folder.
+fn child_with_server() -> (Child, PathBuf) {
+    let mut child = Command::new(std::env::current_exe().expect("this test binary"))
+        .args(["--exact", "testbed::a_local_server_answers", "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("this test binary, again");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let url = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ready ").map(str::to_owned));
+    (child, folder_in(&url.expect("the child's server")))
+}
+
+#[track_caller]
+fn nothing_is_left(folder: &Path, pid: &str) {
+    eventually("the server has ended", || !is_running(pid));
+    eventually("its folder is gone", || !folder.exists());
+}
+
+#[test]
+fn a_dropped_server_leaves_nothing() {
+    let bed = acquire(&local()).expect("a server of local binaries");
+    let (folder, pid) = (folder(&bed), server_pid(&folder(&bed)));
+    assert!(is_running(&pid) && folder.exists());
+    drop(bed);
+    assert!(!is_running(&pid), "the server has ended with its guard");
+    assert!(!folder.exists(), "the folder has gone with its guard");
+}
+
+#[test]
+fn a_killed_process_leaves_nothing() {
+    let (mut child, folder) = child_with_server();
+    let pid = server_pid(&folder);
+    assert!(is_running(&pid));
+    child.kill().expect("SIGKILL");
+    child.wait().expect("its end");
+    nothing_is_left(&folder, &pid);
+}
+
+#[test]
+fn an_interrupted_process_leaves_nothing() {
+    let (mut child, folder) = child_with_server();
+    let pid = server_pid(&folder);
+    // As Ctrl-C does: to the whole process group.
+    signal("INT", &format!("-{}", child.id()));
+    child.wait().expect("its end");
+    nothing_is_left(&folder, &pid);
+}
+
+#[test]
+fn a_database_is_private_and_dropped() {
+    let bed = TestBed::shared().expect("a server");
+    let first = bed.create_database("suite").expect("a database");
+    let second = bed.create_database("suite").expect("another database");
+    assert_ne!(first.name(), second.name());
+    let made = ask(&first.url(), "SELECT current_database()").expect("an answer");
+    assert_eq!(made, first.name());
+    let name = second.name().to_owned();
+    drop(second);
+    let left = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+    assert_eq!(ask(&first.url(), &left).expect("an answer"), "0");
+}
+
+#[test]
+fn a_database_is_copied_with_all_that_it_holds() {
+    let bed = TestBed::shared().expect("a server");
+    let template = bed.create_database("suite").expect("a database");
+    ask(&template.url(), "SELECT lo_create(4711)").expect("a large object");
+    let copy = bed.copy_database("suite", &template).expect("a copy");
+    let count = ask(&copy.url(), "SELECT count(*) FROM pg_largeobject_metadata").expect("an answer");
+    assert_eq!(count, "1");
+}
+
+#[test]
+fn a_url_server_is_used_and_left_as_it_was() {
+    const DATABASES: &str = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database";
+    let other = acquire(&local()).expect("a server that stands for somebody's");
+    let before = ask(&other.url("postgres"), DATABASES).expect("an answer");
+    for forced in [None, Some("url".to_owned())] {
+        let settings = Settings { database_url: Some(other.url("postgres")), forced, ..Settings::from_env() };
+        let bed = acquire(&settings).expect("the server that the URL names");
+        assert_eq!(bed.source(), Source::Url);
+        let database = bed.create_database("suite").expect("a database");
+        assert_ne!(ask(&database.url(), DATABASES).expect("an answer"), before);
+    }
+    assert_eq!(ask(&other.url("postgres"), DATABASES).expect("it still answers"), before);
+}
+
+#[track_caller]
+fn refused(settings: &Settings, wanted: &[&str]) {
+    let error = acquire(settings).expect_err("no server").to_string();
+    for part in wanted {
+        assert!(error.contains(part), "expected {part:?} in: {error}");
+    }
+}
+
+const THREE_WAYS: [&str; 3] = ["SKIPTRACE_DATABASE_URL=", "apt-get install postgresql", "Docker"];
+
+fn nowhere() -> Settings {
+    Settings { engine: Some("unix:///nowhere/docker.sock".to_owned()), ..Settings::default() }
+}
+
+#[test]
+fn no_server_anywhere_names_the_three_ways() {
+    refused(&nowhere(), &THREE_WAYS);
+}
+
+#[test]
+fn a_forced_way_never_falls_back() {
+    let forced = |way: &str| Settings { forced: Some(way.to_owned()), ..local() };
+    refused(&Settings { database_url: None, ..forced("url") }, &["SKIPTRACE_DATABASE_URL is not set"]);
+    refused(&Settings { binaries: Vec::new(), ..forced("local") }, &["SKIPTRACE_TESTBED=local", THREE_WAYS[1]]);
+    refused(
+        &Settings { engine: nowhere().engine, ..forced("container") },
+        &["SKIPTRACE_TESTBED=container", "/nowhere/docker.sock", THREE_WAYS[2]],
+    );
+    refused(&forced("somewhere"), &["url, local or container"]);
+}
+
+#[test]
+fn a_url_that_leads_nowhere_is_an_error_and_no_reason_to_look_elsewhere() {
+    let with = |url: &str| Settings { database_url: Some(url.to_owned()), ..Settings::from_env() };
+    refused(&with("postgresql://u@127.0.0.1:1/d"), &["the server that SKIPTRACE_DATABASE_URL names"]);
+    refused(&with("nonsense"), &["SKIPTRACE_DATABASE_URL", "expected postgresql://"]);
+}
+
+#[test]
+fn a_server_that_dies_is_an_error_with_the_end_of_its_log() {
+    let bed = acquire(&local()).expect("a server of local binaries");
+    let pid = server_pid(&folder(&bed));
+    signal("QUIT", &pid);
+    eventually("the server has ended", || !is_running(&pid));
+    let error = bed.create_database("suite").expect_err("no server").to_string();
+    assert!(error.contains("has died") && error.contains("database system"), "expected the log's end in: {error}");
+}
