@@ -61,7 +61,8 @@ impl fmt::Display for FileError {
         let gutter = self.line.to_string().len().max(3);
         // Tabs would move the caret; a control character would reach the terminal.
         let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let skipped = (self.column - 1).saturating_sub(SHOWN_MAX / 2);
+        let fits = self.column + self.marked <= SHOWN_MAX;
+        let skipped = if fits { 0 } else { (self.column - 1).saturating_sub(SHOWN_MAX / 2) };
         let shown: String = self.source_line.chars().skip(skipped).take(SHOWN_MAX).map(printable).collect();
         let before = self.column - 1 - skipped;
         let marked = self.marked.min((SHOWN_MAX - before).max(1));

@@ -2,7 +2,7 @@
 
 pub mod diagnostic;
 pub mod parse;
-mod reader;
+pub(crate) mod reader;
 
 use std::path::PathBuf;
 
