@@ -1,7 +1,15 @@
 //! Exploring: many runs, each a function of a scenario and a schedule.
 
 pub mod history;
+pub mod milestone;
+pub mod pool;
+mod run;
 pub mod schedule;
+pub mod schedule_file;
+pub mod sync;
+pub(crate) mod trace;
+
+pub use run::Runner;
 
 use crate::backend::BackendError;
 use schedule::Choice;
@@ -37,6 +45,8 @@ pub enum RunEnd {
         /// What was expected and what was found.
         message: String,
     },
+    /// The same schedule gave two histories: where they part.
+    Nondeterministic(String),
     /// The backend failed.
     Failed(BackendError),
 }

@@ -1,5 +1,29 @@
 //! A schedule is data: the list of choices that, with its scenario, makes a run.
 
+use crate::scenario::{ActorSpec, Scenario};
+
+/// A run's choices, and the part of the scenario's workload that they need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// The choices, in order.
+    pub choices: Vec<Choice>,
+    /// What the actors do instead of what the scenario says, where shrinking left out appends or actors. As many actors as the
+    /// scenario has, in its order, so that choices keep their numbers; an actor that was left out does nothing (no appends,
+    /// no rebuilds, no passes).
+    pub workload: Option<Vec<ActorSpec>>,
+}
+
+impl Schedule {
+    /// The scenario with this schedule's workload in place of its own.
+    pub fn scenario(&self, scenario: &Scenario) -> Scenario {
+        let mut reduced = scenario.clone();
+        if let Some(workload) = &self.workload {
+            reduced.actors.clone_from(workload);
+        }
+        reduced
+    }
+}
+
 /// One choice: which actor goes on, and what befalls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Choice {

@@ -1,6 +1,14 @@
 //! Strategies make schedules; a schedule is data.
 
+mod random;
+mod replay;
+pub mod twice;
+
+pub use random::RandomWalk;
+pub use replay::{Lenient, Replay};
+
 use crate::explore::schedule::Choice;
+use crate::scenario::FaultBudget;
 
 /// Picks what happens next. Lives across the runs of one worker; asked only with the choices that are there.
 pub trait Strategy {
@@ -9,4 +17,34 @@ pub trait Strategy {
 
     /// Index into `ready`, which is never empty and always sorted. None: the schedule that is replayed does not fit here.
     fn choose(&mut self, ready: &[Choice]) -> Option<usize>;
+
+    /// How many faults of each kind the run may have: what its seed drew (`drawn`), or, where the choices are given, whatever the
+    /// scenario allows (`most`).
+    fn faults(&self, drawn: FaultBudget, most: FaultBudget) -> FaultBudget {
+        let _ = most;
+        drawn
+    }
+
+    /// What was wanted when [`Strategy::choose`] found nothing that fits. None: the schedule had ended.
+    fn wanted(&self) -> Option<Choice> {
+        None
+    }
+}
+
+impl<S: Strategy + ?Sized> Strategy for &mut S {
+    fn begin_run(&mut self, seed: u64) {
+        (**self).begin_run(seed);
+    }
+
+    fn choose(&mut self, ready: &[Choice]) -> Option<usize> {
+        (**self).choose(ready)
+    }
+
+    fn faults(&self, drawn: FaultBudget, most: FaultBudget) -> FaultBudget {
+        (**self).faults(drawn, most)
+    }
+
+    fn wanted(&self) -> Option<Choice> {
+        (**self).wanted()
+    }
 }

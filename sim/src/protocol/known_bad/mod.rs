@@ -1,0 +1,123 @@
+//! Known-bad protocols, one file each, on the [plain store](super::plain); and one that is right by a fence, beside the two
+//! starts that are wrong without.
+//!
+//! Each is wrong in one place, which is what its scenario convicts it of.
+
+mod lock_the_flip;
+mod naive;
+mod start_race_fenced;
+mod start_race_naive;
+mod wait_for_running;
+mod xid_boundary;
+mod xmax_fence;
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use skiptrace::{DbError, Statement};
+
+use super::client::{append_all, until_done};
+use super::plain::{self, Guarded, Plain};
+use super::{Bound, Protocol, streams};
+use crate::backend::Layout;
+use crate::exec::executor::Body;
+use crate::exec::{ActorContext, SimSession};
+use crate::scenario::{Role, Scenario};
+
+/// How a protocol rebuilds on the plain store.
+pub(super) trait Way: 'static {
+    const NAME: &'static str;
+    const SUMMARY: &'static str;
+
+    fn new() -> Self;
+
+    /// How a rebuild starts. `start_locked` is right.
+    async fn start(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
+        plain.start_locked(session).await
+    }
+
+    /// How a rebuild that has caught up ends. `end_locked` is right.
+    async fn end(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
+        plain.end_locked(session).await
+    }
+
+    /// What an append sends between reading the state and acting on it.
+    fn guard(&self) -> Option<&Statement> {
+        None
+    }
+}
+
+/// A protocol on the plain store.
+pub(super) struct OnPlain<W>(PhantomData<fn() -> W>);
+
+impl<W> OnPlain<W> {
+    const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+pub(super) static ALL: [&dyn Protocol; 7] = [
+    &OnPlain::<naive::Naive>::new(),
+    &OnPlain::<wait_for_running::WaitForRunning>::new(),
+    &OnPlain::<xid_boundary::XidBoundary>::new(),
+    &OnPlain::<lock_the_flip::LockTheFlip>::new(),
+    &OnPlain::<start_race_naive::StartRaceNaive>::new(),
+    &OnPlain::<xmax_fence::XmaxFence>::new(),
+    &OnPlain::<start_race_fenced::StartRaceFenced>::new(),
+];
+
+impl<W: Way> Protocol for OnPlain<W> {
+    fn name(&self) -> &'static str {
+        W::NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        W::SUMMARY
+    }
+
+    fn layout(&self, scenario: &Scenario) -> Layout {
+        plain::layout(streams(scenario))
+    }
+
+    fn bind(&self, _: &Scenario) -> Rc<dyn Bound> {
+        Rc::new(BoundWay { plain: Plain::new(), way: W::new() })
+    }
+}
+
+struct BoundWay<W> {
+    plain: Plain,
+    way: W,
+}
+
+impl<W: Way> Bound for BoundWay<W> {
+    fn start(self: Rc<Self>, role: Rc<Role>, context: ActorContext) -> Body {
+        Box::pin(async move {
+            match &*role {
+                Role::Appender { appends } => {
+                    let store = Guarded { plain: &self.plain, guard: self.way.guard() };
+                    append_all(&store, appends, &context).await
+                }
+                Role::Rebuilder { rebuilds, .. } => {
+                    for _ in context.acknowledged()..*rebuilds {
+                        until_done(&context, async |session| self.rebuild(session).await).await?;
+                        context.acknowledge();
+                    }
+                    Ok(())
+                }
+                // Nothing is recorded, so there is nothing to drain.
+                Role::Drainer { .. } => Ok(()),
+            }
+        })
+    }
+}
+
+impl<W: Way> BoundWay<W> {
+    /// A rebuild; one that is found under way is carried on.
+    async fn rebuild(&self, session: &mut SimSession) -> Result<(), DbError> {
+        if self.plain.is_live(session).await? {
+            self.way.start(&self.plain, session).await?;
+        }
+        self.plain.catch_up(session).await?;
+        self.way.end(&self.plain, session).await
+    }
+}

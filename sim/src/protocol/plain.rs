@@ -1,0 +1,246 @@
+//! The plain store: an event store with an inline projection, as small as the known-bad protocols need it.
+//!
+//! An append bumps its stream's row, inserts its events, reads the projection's state, applies its events inline if that is `live`,
+//! and commits. A rebuild replays in passes: take a snapshot S', replay what is visible in S' and not in the last one, keep S'.
+//! A stream's appends are serialised by its row, so a pass sees a prefix of each stream and misses nothing; whatever a protocol on this
+//! store loses, it loses by how its rebuild starts or ends.
+//!
+//! Two pieces are right, and used by whoever's story is about the other end: [`Plain::start_locked`] and [`Plain::end_locked`] keep
+//! all appends out by a table lock. (It is what skip records make unnecessary: behind it, every append waits.)
+
+use std::time::Duration;
+
+use skiptrace::{DbError, Session as _, Statement, Value};
+
+use super::client::Store;
+use crate::backend::Layout;
+use crate::exec::SimSession;
+use crate::scenario::AppendSpec;
+
+/// The statements that all protocols on the plain store share.
+pub(super) struct Plain {
+    begin: Statement,
+    commit: Statement,
+    bump_stream: Statement,
+    insert_events: Statement,
+    read_state: Statement,
+    apply_inline: Statement,
+    find_append: Statement,
+    lock_events: Statement,
+    set_building: Statement,
+    truncate: Statement,
+    take_snapshot: Statement,
+    replay: Statement,
+    keep_snapshot: Statement,
+    set_live: Statement,
+    oldest_running: Statement,
+}
+
+/// How long a rebuild waits before it looks again. Under a schedule: until something has happened.
+const POLL: Duration = Duration::from_millis(50);
+
+pub(super) fn layout(streams: Vec<String>) -> Layout {
+    let setup = [
+        "CREATE SCHEMA plain",
+        "CREATE TABLE plain.streams (stream_id text PRIMARY KEY, version bigint NOT NULL)",
+        "CREATE TABLE plain.events (position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stream_id text NOT NULL, \
+         version bigint NOT NULL, append_id text NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), \
+         UNIQUE (stream_id, version))",
+        "CREATE TABLE plain.generations (generation bigint PRIMARY KEY, state text NOT NULL, checkpoint text NOT NULL)",
+        "CREATE TABLE plain.applied (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stream_id text NOT NULL, \
+         version bigint NOT NULL)",
+        "INSERT INTO plain.generations (generation, state, checkpoint) VALUES (1, 'live', '1:1:')",
+    ];
+    Layout {
+        setup: setup.map(str::to_owned).to_vec(),
+        streams,
+        events: "plain.events".to_owned(),
+        applied: "plain.applied".to_owned(),
+        skips: None,
+        generations: "plain.generations".to_owned(),
+    }
+}
+
+impl Plain {
+    pub(super) fn new() -> Self {
+        let statement = Statement::new;
+        Self {
+            begin: statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+            commit: statement("commit", "COMMIT"),
+            bump_stream: statement(
+                "append.bump_stream",
+                "INSERT INTO plain.streams AS s (stream_id, version) VALUES ($1, $2) \
+                 ON CONFLICT (stream_id) DO UPDATE SET version = s.version + EXCLUDED.version RETURNING version",
+            ),
+            insert_events: statement(
+                "append.insert_events",
+                "INSERT INTO plain.events (stream_id, version, append_id) \
+                 SELECT $1::text, v, $4::text FROM generate_series($2::bigint, $3::bigint) AS v",
+            ),
+            read_state: statement("append.read_state", "SELECT state FROM plain.generations"),
+            apply_inline: statement(
+                "append.apply_inline",
+                "INSERT INTO plain.applied (stream_id, version) \
+                 SELECT $1::text, v FROM generate_series($2::bigint, $3::bigint) AS v",
+            ),
+            find_append: statement(
+                "append.find",
+                "SELECT count(*) FROM plain.events WHERE stream_id = $1 AND append_id = $2",
+            ),
+            lock_events: statement("rebuild.keep_appends_out", "LOCK TABLE plain.events IN EXCLUSIVE MODE"),
+            set_building: statement(
+                "rebuild.set_building",
+                "UPDATE plain.generations SET state = 'building', checkpoint = '1:1:'",
+            ),
+            truncate: statement("rebuild.truncate", "TRUNCATE plain.applied"),
+            take_snapshot: statement(
+                "rebuild.take_snapshot",
+                "SELECT checkpoint, pg_current_snapshot()::text FROM plain.generations",
+            ),
+            replay: statement(
+                "rebuild.replay",
+                "INSERT INTO plain.applied (stream_id, version) SELECT stream_id, version FROM plain.events \
+                 WHERE pg_visible_in_snapshot(xid, $2::text::pg_snapshot) \
+                 AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) ORDER BY position",
+            ),
+            keep_snapshot: statement("rebuild.keep_snapshot", "UPDATE plain.generations SET checkpoint = $1"),
+            set_live: statement("rebuild.set_live", "UPDATE plain.generations SET state = 'live'"),
+            oldest_running: statement(
+                "rebuild.have_ended",
+                "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8",
+            ),
+        }
+    }
+
+    pub(super) async fn begin(&self, session: &mut SimSession) -> Result<(), DbError> {
+        session.execute(&self.begin, &[]).await.map(drop)
+    }
+
+    pub(super) async fn commit(&self, session: &mut SimSession) -> Result<(), DbError> {
+        session.execute(&self.commit, &[]).await.map(drop)
+    }
+
+    /// An append. `guard` is sent between the reading of the state and what is done about it.
+    pub(super) async fn append(
+        &self,
+        session: &mut SimSession,
+        append: &AppendSpec,
+        id: &str,
+        guard: Option<&Statement>,
+    ) -> Result<(), DbError> {
+        let stream = Value::from(append.stream.as_str());
+        let events = i64::from(append.events);
+        self.begin(session).await?;
+        let bumped = session.execute(&self.bump_stream, &[stream.clone(), events.into()]).await?;
+        let last = bumped.rows[0].int(0);
+        let first = last - events + 1;
+        session.execute(&self.insert_events, &[stream.clone(), first.into(), last.into(), id.into()]).await?;
+        let is_live = self.is_live(session).await?;
+        if let Some(guard) = guard {
+            session.execute(guard, &[]).await?;
+        }
+        if is_live {
+            session.execute(&self.apply_inline, &[stream, first.into(), last.into()]).await?;
+        }
+        self.commit(session).await
+    }
+
+    pub(super) async fn is_live(&self, session: &mut SimSession) -> Result<bool, DbError> {
+        let state = session.execute(&self.read_state, &[]).await?;
+        Ok(&**state.rows[0].text(0) == "live")
+    }
+
+    /// The start that is right: no append is under way when the state changes and the read model is emptied.
+    pub(super) async fn start_locked(&self, session: &mut SimSession) -> Result<(), DbError> {
+        self.begin(session).await?;
+        session.execute(&self.lock_events, &[]).await?;
+        session.execute(&self.set_building, &[]).await?;
+        session.execute(&self.truncate, &[]).await?;
+        self.commit(session).await
+    }
+
+    /// The start alone: the state changes, and whoever has read the old one goes on.
+    pub(super) async fn start_unguarded(&self, session: &mut SimSession) -> Result<(), DbError> {
+        self.begin(session).await?;
+        session.execute(&self.set_building, &[]).await?;
+        self.commit(session).await
+    }
+
+    pub(super) async fn truncate(&self, session: &mut SimSession) -> Result<(), DbError> {
+        session.execute(&self.truncate, &[]).await.map(drop)
+    }
+
+    /// Passes until one has found nothing.
+    pub(super) async fn catch_up(&self, session: &mut SimSession) -> Result<(), DbError> {
+        loop {
+            self.begin(session).await?;
+            let replayed = self.pass(session).await?;
+            self.commit(session).await?;
+            if replayed == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One pass, in the transaction that is open. How many events it replayed.
+    pub(super) async fn pass(&self, session: &mut SimSession) -> Result<u64, DbError> {
+        self.pass_with(session, &self.replay, &[]).await
+    }
+
+    /// One pass by a replay statement of the protocol's own: `$1` the last snapshot, `$2` this one, then `more`.
+    pub(super) async fn pass_with(
+        &self,
+        session: &mut SimSession,
+        replay: &Statement,
+        more: &[Value],
+    ) -> Result<u64, DbError> {
+        let taken = session.execute(&self.take_snapshot, &[]).await?;
+        let snapshot = taken.rows[0].value(1).clone();
+        let mut params = vec![taken.rows[0].value(0).clone(), snapshot.clone()];
+        params.extend_from_slice(more);
+        let replayed = session.execute(replay, &params).await?;
+        session.execute(&self.keep_snapshot, &[snapshot]).await?;
+        Ok(replayed.affected)
+    }
+
+    pub(super) async fn set_live(&self, session: &mut SimSession) -> Result<(), DbError> {
+        session.execute(&self.set_live, &[]).await.map(drop)
+    }
+
+    /// The end that is right: with all appends kept out, a last pass, and live.
+    pub(super) async fn end_locked(&self, session: &mut SimSession) -> Result<(), DbError> {
+        self.begin(session).await?;
+        session.execute(&self.lock_events, &[]).await?;
+        self.pass(session).await?;
+        self.set_live(session).await?;
+        self.commit(session).await
+    }
+
+    /// Waits until no transaction below `xid` is running.
+    pub(super) async fn wait_until_ended(&self, session: &mut SimSession, xid: &Value) -> Result<(), DbError> {
+        loop {
+            let ended = session.execute(&self.oldest_running, std::slice::from_ref(xid)).await?;
+            if ended.rows[0].bool(0) {
+                return Ok(());
+            }
+            session.pause(POLL).await;
+        }
+    }
+}
+
+/// The plain store with what a protocol sends between reading the state and acting on it.
+pub(super) struct Guarded<'a> {
+    pub(super) plain: &'a Plain,
+    pub(super) guard: Option<&'a Statement>,
+}
+
+impl Store for Guarded<'_> {
+    async fn append(&self, session: &mut SimSession, append: &AppendSpec, id: &str) -> Result<(), DbError> {
+        self.plain.append(session, append, id, self.guard).await
+    }
+
+    async fn is_appended(&self, session: &mut SimSession, append: &AppendSpec, id: &str) -> Result<bool, DbError> {
+        let found = session.execute(&self.plain.find_append, &[append.stream.as_str().into(), id.into()]).await?;
+        Ok(found.rows[0].int(0) > 0)
+    }
+}
