@@ -88,7 +88,9 @@ pub(crate) fn name_of(path: &Path) -> String {
 fn one_line<'t>(item: &Item<'t, '_>) -> Result<&'t str, FileError> {
     let text = item.string("a line of text")?;
     if text.trim().is_empty() || text.chars().any(char::is_control) {
-        return Err(item.error("the title is no line of text\nexpected one line, not empty, without control characters"));
+        return Err(
+            item.error("the title is no line of text\nexpected one line, not empty, without control characters")
+        );
     }
     Ok(text.trim())
 }

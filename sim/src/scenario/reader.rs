@@ -69,7 +69,8 @@ impl<'t, 'a> Table<'t, 'a> {
         // The tree is sorted by key; the reader of an error wants the first in the file.
         let unknown = table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref()));
         if let Some(key) = unknown.min_by_key(|key| key.span().start) {
-            let mut message = format!("unknown key `{}` in {what}\nexpected one of: {}", key.get_ref(), keys.join(", "));
+            let mut message =
+                format!("unknown key `{}` in {what}\nexpected one of: {}", key.get_ref(), keys.join(", "));
             if let Some(nearest) = nearest(key.get_ref(), keys) {
                 message.push_str(&format!("\ndid you mean `{nearest}`?"));
             }
@@ -126,9 +127,7 @@ impl<'t, 'a> Item<'t, 'a> {
         let expected = format!("an integer from {} to {}", range.start(), range.end());
         let DeValue::Integer(integer) = self.value.get_ref() else { return Err(self.wrong_type(&expected)) };
         let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|value| range.contains(value));
-        value.ok_or_else(|| {
-            self.error(format!("`{}` is out of range\nexpected {expected}, found {integer}", self.key))
-        })
+        value.ok_or_else(|| self.error(format!("`{}` is out of range\nexpected {expected}, found {integer}", self.key)))
     }
 
     /// As [`Item::integer`], for counts that a `u32` holds.
@@ -162,9 +161,8 @@ impl<'t, 'a> Item<'t, 'a> {
     /// The value of `key` where this is a table, before its keys are known.
     pub(crate) fn peek(&self, key: &'t str, what: &str, expected: &str) -> Result<Item<'t, 'a>, FileError> {
         let table = self.value.get_ref().as_table().ok_or_else(|| self.wrong_type("a table"))?;
-        let value = table.get(key).ok_or_else(|| {
-            self.error(format!("{what} has no `{key}`\nexpected `{key}`: {expected}"))
-        })?;
+        let value =
+            table.get(key).ok_or_else(|| self.error(format!("{what} has no `{key}`\nexpected `{key}`: {expected}")))?;
         Ok(Item { value, key, ..*self })
     }
 
