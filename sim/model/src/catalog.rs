@@ -145,6 +145,11 @@ impl Catalog {
         found.expect("a plan names only sequences of its catalog version")
     }
 
+    /// A sequence by number, if it exists.
+    pub(crate) fn find_sequence(&self, id: SequenceId) -> Option<&Arc<SequenceDef>> {
+        self.0.sequences.get(id as usize)?.as_ref()
+    }
+
     /// The OID of a table or sequence, as `'name'::regclass` and `pg_locks.relation` give it.
     pub(crate) fn oid(id: TableId) -> i64 {
         i64::from(FIRST_OID) + i64::from(id)

@@ -18,4 +18,5 @@ mod settings;
 mod types;
 
 pub use error::{Error, FEATURE_NOT_SUPPORTED};
+pub use server::{Answer, CommandTag, Outcome, Prepared, Rows, Server, SessionId, TableHandle};
 pub use types::{Numeric, PgSnapshot, Scalar, Type, Value};

@@ -1,0 +1,183 @@
+//! Aggregates and GROUP BY. Groups are given back in the order in which their first rows came.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::exec::sort::order_keys;
+use crate::exec::{Exec, Interrupt, Polled, Stage};
+use crate::function::AggregateFunction;
+use crate::mvcc::order;
+use crate::plan::{Aggregate, Expr, NodeId, SlotId};
+use crate::types::Value;
+
+/// What an aggregate has been given in one group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Collected {
+    /// Argument values of each row, and then its sort keys.
+    rows: Vec<Vec<Value>>,
+    count: i64,
+}
+
+/// The groups of a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups {
+    keys: Vec<Vec<Value>>,
+    /// One an aggregate, group by group.
+    collected: Vec<Collected>,
+}
+
+impl Exec<'_> {
+    pub(super) fn poll_aggregate(
+        &mut self,
+        node: NodeId,
+        input: NodeId,
+        slot: SlotId,
+        keys: &[Expr],
+        aggregates: &[Aggregate],
+    ) -> Result<Polled, Interrupt> {
+        let place = usize::from(node);
+        if self.state(node).stage == Stage::Fresh {
+            self.act.groups.resize_with(self.act.groups.len().max(place + 1), Groups::default);
+            self.act.groups[place] = Groups::default();
+            if keys.is_empty() {
+                self.act.groups[place].keys.push(Vec::new());
+                self.act.groups[place].collected.resize(aggregates.len(), Collected::default());
+            }
+            self.state(node).stage = Stage::Input;
+        }
+        while self.state(node).stage != Stage::Return {
+            if self.input(node, input)? == Polled::End {
+                self.state(node).stage = Stage::Return;
+                break;
+            }
+            self.collect(node, keys, aggregates)?;
+            self.state(node).stage = Stage::Input;
+        }
+        let at = self.state(node).at as usize;
+        let groups = &mut self.act.groups[place];
+        if at == groups.keys.len() {
+            return Ok(Polled::End);
+        }
+        let mut row = std::mem::take(&mut groups.keys[at]);
+        for (number, aggregate) in aggregates.iter().enumerate() {
+            let collected = std::mem::take(&mut groups.collected[at * aggregates.len() + number]);
+            row.push(result(aggregate, collected)?);
+        }
+        let own = self.bind_values(slot);
+        self.act.values[own] = row;
+        self.state(node).at += 1;
+        Ok(Polled::Row)
+    }
+
+    /// Gives a row of the input to its group. First everything is evaluated, since that may wait.
+    fn collect(&mut self, node: NodeId, keys: &[Expr], aggregates: &[Aggregate]) -> Result<(), Interrupt> {
+        let mut key = Vec::with_capacity(keys.len() + aggregates.len());
+        for expr in keys {
+            key.push(self.eval(expr)?);
+        }
+        let mut given = smallvec::SmallVec::<[Option<Vec<Value>>; 4]>::new();
+        for aggregate in aggregates {
+            let counts = match &aggregate.filter {
+                Some(filter) => self.test(filter)? == Some(true),
+                None => true,
+            };
+            if !counts {
+                given.push(None);
+                continue;
+            }
+            let mut row = Vec::new();
+            for expr in aggregate.args.iter().chain(aggregate.order.iter().map(|key| &key.expr)) {
+                row.push(self.eval(expr)?);
+            }
+            given.push(Some(row));
+        }
+        self.row_done();
+        let groups = &mut self.act.groups[usize::from(node)];
+        let same = |other: &Vec<Value>| other.iter().zip(&key).all(|(left, right)| order(left, right).is_eq());
+        let group = groups.keys.iter().position(same).unwrap_or_else(|| {
+            groups.keys.push(key);
+            groups.collected.resize(groups.keys.len() * aggregates.len(), Collected::default());
+            groups.keys.len() - 1
+        });
+        for (number, (row, aggregate)) in given.into_iter().zip(aggregates).enumerate() {
+            if let Some(row) = row {
+                let collected = &mut groups.collected[group * aggregates.len() + number];
+                if aggregate.args.is_empty() {
+                    collected.count += 1;
+                } else {
+                    collected.rows.push(row);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of an aggregate over what it was given.
+fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Error> {
+    let args = aggregate.args.len();
+    if !aggregate.order.is_empty() {
+        collected.rows.sort_by(|left, right| order_keys(&aggregate.order, &left[args..], &right[args..]));
+    }
+    if aggregate.distinct {
+        if aggregate.order.is_empty() {
+            collected.rows.sort_by(|left, right| order(&left[0], &right[0]));
+        }
+        collected.rows.dedup_by(|left, right| order(&left[0], &right[0]).is_eq());
+    }
+    let separators: Vec<Value> = collected.rows.iter_mut().filter(|row| args > 1 && row.len() > 1).map(|row| row.swap_remove(1)).collect();
+    let mut values = collected.rows.into_iter().map(|mut row| row.swap_remove(0));
+    let present = |value: &Value| !matches!(value, Value::Null);
+    match aggregate.function {
+        AggregateFunction::Count if args == 0 => Ok(Value::Int(collected.count)),
+        AggregateFunction::Count => Ok(Value::Int(i64::try_from(values.filter(present).count()).expect("it fits"))),
+        AggregateFunction::Sum => {
+            let sum = values.filter(present).try_fold(None, |sum, value| match sum {
+                None => Ok::<_, Error>(Some(value)),
+                Some(sum) => add(&sum, &value).map(Some),
+            })?;
+            Ok(sum.unwrap_or(Value::Null))
+        }
+        AggregateFunction::Min => Ok(values.filter(present).min_by(order).unwrap_or(Value::Null)),
+        AggregateFunction::Max => Ok(values.filter(present).max_by(order).unwrap_or(Value::Null)),
+        AggregateFunction::BoolAnd | AggregateFunction::BoolOr => {
+            let decisive = aggregate.function == AggregateFunction::BoolOr;
+            let mut any = false;
+            let decided = values.by_ref().filter(present).any(|value| {
+                any = true;
+                value == Value::Bool(decisive)
+            });
+            Ok(if any { Value::Bool(decided == decisive) } else { Value::Null })
+        }
+        AggregateFunction::ArrayAgg => {
+            let items: Vec<Value> = values.collect();
+            Ok(if items.is_empty() { Value::Null } else { Value::Array(items.into()) })
+        }
+        AggregateFunction::StringAgg => {
+            let mut text: Option<String> = None;
+            for (value, separator) in values.zip(separators) {
+                let Value::Text(part) = value else { continue };
+                match &mut text {
+                    None => text = Some(part.to_string()),
+                    Some(text) => {
+                        if let Value::Text(separator) = separator {
+                            text.push_str(&separator);
+                        }
+                        text.push_str(&part);
+                    }
+                }
+            }
+            Ok(text.map_or(Value::Null, |text| Value::Text(Arc::from(text))))
+        }
+    }
+}
+
+/// Adds two values of a sum.
+fn add(left: &Value, right: &Value) -> Result<Value, Error> {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right)) => {
+            left.checked_add(*right).map(Value::Int).ok_or_else(|| Error::new("22003", "bigint out of range"))
+        }
+        _ => Err(Error::refused("sum of this type")),
+    }
+}

@@ -1,0 +1,210 @@
+//! Functions that read or change the server, and functions in FROM.
+
+use crate::catalog::SequenceId;
+use crate::error::Error;
+use crate::exec::{Exec, Interrupt};
+use crate::function::{ServerFunction, TableFunction};
+use crate::lock::{AdvisoryKey, AdvisoryScope, LockTag};
+use crate::mvcc::NO_XID;
+use crate::plan::TableLockMode;
+use crate::types::Value;
+
+/// The process id that a session's server process would have: sessions are numbered from 0, pids are not.
+pub(crate) const FIRST_PID: i64 = 1001;
+
+fn external(xid: u64) -> Value {
+    Value::Int(i64::try_from(xid).expect("transaction ids stay below 2^63"))
+}
+
+fn advisory_key(args: &[Value]) -> Option<AdvisoryKey> {
+    match args {
+        [Value::Int(key)] => Some(AdvisoryKey { key: *key, two: false }),
+        [Value::Int(high), Value::Int(low)] => Some(AdvisoryKey { key: (high << 32) | (low & 0xffff_ffff), two: true }),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&std::sync::Arc<str>> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+impl Exec<'_> {
+    pub(super) fn server_call(&mut self, function: ServerFunction, args: &[Value]) -> Result<Value, Interrupt> {
+        match function {
+            ServerFunction::CurrentXactId => {
+                let top = self.core.transaction(self.me).xid;
+                let xid = if top == NO_XID { self.core.assign_top_xid(self.me) } else { top };
+                Ok(external(self.core.xacts.external(xid)))
+            }
+            ServerFunction::CurrentXactIdIfAssigned => {
+                let xid = self.core.transaction(self.me).xid;
+                Ok(if xid == NO_XID { Value::Null } else { external(self.core.xacts.external(xid)) })
+            }
+            ServerFunction::CurrentSnapshot => Ok(Value::Snapshot(self.act.snapshot.external(&self.core.xacts).into())),
+            ServerFunction::AdvisoryLock { shared, transaction, wait } => {
+                let Some(key) = advisory_key(args) else { return Ok(Value::Null) };
+                let scope = if transaction { AdvisoryScope::Transaction } else { AdvisoryScope::Session };
+                self.remembered(|exec| exec.lock_advisory(key, shared, scope, wait))
+            }
+            ServerFunction::AdvisoryUnlock { shared } => {
+                let Some(key) = advisory_key(args) else { return Ok(Value::Null) };
+                self.remembered(|exec| Ok(Value::Bool(exec.core.locks.unlock_advisory(exec.me, key, shared))))
+            }
+            ServerFunction::Now => Ok(Value::Timestamp(self.core.transaction(self.me).started)),
+            ServerFunction::ClockTimestamp => Ok(Value::Timestamp(self.core.clock)),
+            ServerFunction::SetConfig => self.remembered(|exec| exec.set_config(args)),
+            ServerFunction::CurrentSetting => self.current_setting(args),
+            ServerFunction::BackendPid => Ok(Value::Int(FIRST_PID + i64::from(self.me))),
+            ServerFunction::CurrVal => self.current_value(args),
+            ServerFunction::NextValByName => {
+                let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
+                self.remembered(|exec| exec.next_value(sequence))
+            }
+            ServerFunction::IsInRecovery => Ok(Value::Bool(false)),
+            ServerFunction::CurrentDatabase => Ok(Value::Text("postgres".into())),
+        }
+    }
+
+    fn lock_advisory(
+        &mut self,
+        key: AdvisoryKey,
+        shared: bool,
+        scope: AdvisoryScope,
+        wait: bool,
+    ) -> Result<Value, Interrupt> {
+        let mode = if shared { TableLockMode::Share } else { TableLockMode::Exclusive };
+        while !self.core.locks.lock_advisory(self.me, key, shared, scope) {
+            if !wait {
+                return Ok(Value::Bool(false));
+            }
+            self.wait(LockTag::Advisory(key), mode)?;
+        }
+        if scope == AdvisoryScope::Transaction {
+            self.core.transaction_mut(self.me).advisory.push((key, mode));
+        }
+        Ok(if wait { Value::Void } else { Value::Bool(true) })
+    }
+
+    fn set_config(&mut self, args: &[Value]) -> Result<Value, Interrupt> {
+        let [name, value, local] = args else { unreachable!("set_config has three arguments") };
+        let name = text(name).ok_or_else(|| Error::new("22004", "SET requires parameter name"))?;
+        let value = text(value).cloned();
+        let local = matches!(local, Value::Bool(true));
+        let settings = &mut self.core.session_mut(self.me).settings;
+        settings.set(name, value, local)?;
+        Ok(settings.get(name).map_or(Value::Null, |value| Value::Text(value.into())))
+    }
+
+    fn current_setting(&self, args: &[Value]) -> Result<Value, Interrupt> {
+        let Some(name) = text(&args[0]) else { return Ok(Value::Null) };
+        let missing_ok = args.get(1) == Some(&Value::Bool(true));
+        match self.core.session(self.me).settings.get(name) {
+            Some(value) => Ok(Value::Text(value.into())),
+            None if missing_ok => Ok(Value::Null),
+            None => Err(crate::settings::unknown(name).into()),
+        }
+    }
+
+    /// A sequence as `nextval` and `currval` name it: by its name, or by its number as `regclass`.
+    fn sequence_by_value(&self, value: &Value) -> Result<Option<SequenceId>, Error> {
+        use crate::catalog::{Catalog, Relation};
+        match value {
+            Value::Text(name) => {
+                let plain = name.replace('"', "");
+                let (schema, bare) = plain.split_once('.').unwrap_or(("public", &plain));
+                match self.core.catalog.lookup(schema, bare) {
+                    Some(Relation::Sequence(id)) => Ok(Some(id)),
+                    Some(_) => Err(Error::new("42809", format!("\"{bare}\" is not a sequence"))),
+                    None => Err(Error::new("42P01", format!("relation \"{name}\" does not exist"))),
+                }
+            }
+            Value::Int(oid) => {
+                let id = SequenceId::try_from(oid - Catalog::oid(0)).ok();
+                let found = id.filter(|id| self.core.catalog.find_sequence(*id).is_some());
+                let missing = || Error::new("42P01", format!("could not open relation with OID {oid}"));
+                found.map(Some).ok_or_else(missing)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// nextval. No rollback takes it back.
+    pub(super) fn next_value(&mut self, sequence: SequenceId) -> Result<Value, Interrupt> {
+        let def = self.core.catalog.sequence(sequence);
+        let value = self.core.sequences[sequence as usize].next(def)?;
+        let known = &mut self.core.sessions[usize::from(self.me)].sequences;
+        match known.iter_mut().find(|(id, _)| *id == sequence) {
+            Some((_, last)) => *last = value,
+            None => known.push((sequence, value)),
+        }
+        Ok(Value::Int(value))
+    }
+
+    fn current_value(&self, args: &[Value]) -> Result<Value, Interrupt> {
+        let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
+        let known = self.core.session(self.me).sequences.iter().find(|(id, _)| *id == sequence);
+        let Some((_, value)) = known else {
+            let name = &self.core.catalog.sequence(sequence).name;
+            let message = format!("currval of sequence \"{name}\" is not yet defined in this session");
+            return Err(Error::new("55000", message).into());
+        };
+        Ok(Value::Int(*value))
+    }
+}
+
+/// The rows of a function in FROM.
+pub(super) fn table_function(
+    function: TableFunction,
+    args: &[Value],
+    ordinality: bool,
+    into: &mut Vec<Value>,
+) -> Result<(), Error> {
+    let mut count = 0;
+    let mut number = |into: &mut Vec<Value>| {
+        if ordinality {
+            count += 1;
+            into.push(Value::Int(count));
+        }
+    };
+    match function {
+        TableFunction::Unnest => {
+            let items = |value: &Value| if let Value::Array(items) = value { items.clone() } else { [].into() };
+            let arrays: Vec<std::sync::Arc<[Value]>> = args.iter().map(items).collect();
+            for row in 0..arrays.iter().map(|items| items.len()).max().unwrap_or(0) {
+                into.extend(arrays.iter().map(|items| items.get(row).cloned().unwrap_or(Value::Null)));
+                number(into);
+            }
+        }
+        TableFunction::GenerateSeries => {
+            let int = |at: usize, default| match args.get(at) {
+                Some(Value::Int(value)) => Some(*value),
+                Some(_) => None,
+                None => default,
+            };
+            let (Some(from), Some(to), Some(step)) = (int(0, None), int(1, None), int(2, Some(1))) else {
+                return Ok(());
+            };
+            if step == 0 {
+                return Err(Error::new("22023", "step size cannot equal zero"));
+            }
+            let mut next = Some(from);
+            while let Some(value) = next.filter(|value| if step > 0 { *value <= to } else { *value >= to }) {
+                into.push(Value::Int(value));
+                number(into);
+                next = value.checked_add(step);
+            }
+        }
+        TableFunction::SnapshotXip => {
+            if let Some(Value::Snapshot(snapshot)) = args.first() {
+                for xid in &snapshot.xip {
+                    into.push(external(*xid));
+                    number(into);
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! Expressions. A constant, parameter or column is looked at where it stands; only what is computed is a new value.
+
+use std::cmp::Ordering;
+
+use smallvec::SmallVec;
+
+use crate::error::Error;
+use crate::exec::{Exec, Interrupt, Polled, Slot};
+use crate::mvcc::order;
+use crate::plan::{CompareOp, Expr, NodeId, SubqueryKind};
+use crate::types::Value;
+
+static NULL: Value = Value::Null;
+
+/// Whether an ordering satisfies an operator.
+fn satisfies(op: CompareOp, ordering: Ordering) -> bool {
+    match op {
+        CompareOp::Eq => ordering == Ordering::Equal,
+        CompareOp::NotEq => ordering != Ordering::Equal,
+        CompareOp::Lt => ordering == Ordering::Less,
+        CompareOp::LtEq => ordering != Ordering::Greater,
+        CompareOp::Gt => ordering == Ordering::Greater,
+        CompareOp::GtEq => ordering != Ordering::Less,
+    }
+}
+
+/// NULL if either is NULL.
+fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool> {
+    if matches!(left, Value::Null) || matches!(right, Value::Null) {
+        return None;
+    }
+    Some(satisfies(op, order(left, right)))
+}
+
+fn boolean(truth: Option<bool>) -> Value {
+    truth.map_or(Value::Null, Value::Bool)
+}
+
+/// Adds a comparison to those before it: ANY is true, ALL is false, as soon as one is.
+struct Quantifier {
+    all: bool,
+    unknown: bool,
+}
+
+impl Quantifier {
+    /// The answer, if this comparison decides it.
+    fn add(&mut self, truth: Option<bool>) -> Option<bool> {
+        match truth {
+            None => self.unknown = true,
+            Some(truth) if truth != self.all => return Some(truth),
+            Some(_) => {}
+        }
+        None
+    }
+
+    fn end(&self) -> Option<bool> {
+        if self.unknown { None } else { Some(self.all) }
+    }
+}
+
+impl Exec<'_> {
+    /// How many values a slot holds.
+    pub(super) fn width(&self, slot: Slot) -> usize {
+        match slot {
+            Slot::Unbound | Slot::Nulls => 0,
+            Slot::Tuple { table, .. } => self.core.tables[table as usize].stride,
+            Slot::Values(at) => self.act.values[usize::from(at)].len(),
+            Slot::Buffer { width, .. } => usize::from(width),
+        }
+    }
+
+    /// A value of a bound slot.
+    pub(super) fn slot_value(&self, slot: Slot, column: usize) -> &Value {
+        match slot {
+            Slot::Tuple { table, tuple } => &self.core.tables[table as usize].row(tuple)[column],
+            Slot::Values(at) => &self.act.values[usize::from(at)][column],
+            Slot::Buffer { buffer, start, .. } => &self.act.buffers[usize::from(buffer)][start as usize + column],
+            Slot::Nulls => &NULL,
+            Slot::Unbound => panic!("an expression reads a slot that nothing has bound"),
+        }
+    }
+
+    /// The value of an expression that needs no computing.
+    fn look<'s>(&'s self, expr: &'s Expr) -> Option<&'s Value> {
+        match expr {
+            Expr::Const(value) => Some(value),
+            Expr::Param(number) => Some(&self.act.params[usize::from(*number)]),
+            Expr::Column { slot, column } => {
+                Some(self.slot_value(self.act.slots[self.place(*slot)], usize::from(*column)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a row passes a filter; the row's work is done then.
+    pub(super) fn passes(&mut self, filter: Option<&Expr>) -> Result<bool, Interrupt> {
+        let Some(filter) = filter else { return Ok(true) };
+        let truth = self.test(filter)?;
+        self.row_done();
+        Ok(truth == Some(true))
+    }
+
+    /// The truth of a condition.
+    pub(super) fn test(&mut self, expr: &Expr) -> Result<Option<bool>, Interrupt> {
+        match expr {
+            Expr::Compare { op, left, right } => self.compare(*op, left, right),
+            Expr::And(parts) => self.connect(parts, false),
+            Expr::Or(parts) => self.connect(parts, true),
+            Expr::Not(inner) => Ok(self.test(inner)?.map(|truth| !truth)),
+            Expr::IsNull { expr, negated } => {
+                let null = match self.look(expr) {
+                    Some(value) => matches!(value, Value::Null),
+                    None => matches!(self.eval(expr)?, Value::Null),
+                };
+                Ok(Some(null != *negated))
+            }
+            Expr::IsBool { expr, value, negated } => Ok(Some((self.test(expr)? == Some(*value)) != *negated)),
+            Expr::IsDistinct { left, right, negated } => {
+                let (left, right) = (self.eval(left)?, self.eval(right)?);
+                Ok(Some((order(&left, &right) != Ordering::Equal) != *negated))
+            }
+            Expr::AnyAll { op, left, array, all } => self.any_all(*op, left, array, *all),
+            Expr::InList { expr, list, negated } => {
+                let left = self.eval(expr)?;
+                let mut any = Quantifier { all: false, unknown: false };
+                for item in list {
+                    let right = self.eval(item)?;
+                    if any.add(compare(CompareOp::Eq, &left, &right)).is_some() {
+                        return Ok(Some(!negated));
+                    }
+                }
+                Ok(any.end().map(|truth| truth != *negated))
+            }
+            Expr::Subquery { kind: SubqueryKind::Exists { negated }, root, .. } => {
+                let exists = self.subquery(*root, |_| Ok(Some(())))?.is_some();
+                Ok(Some(exists != *negated))
+            }
+            Expr::Subquery { kind: SubqueryKind::AnyAll { op, left, all }, root, output } => {
+                let left = self.eval(left)?;
+                let mut quantifier = Quantifier { all: *all, unknown: false };
+                let decided = self.subquery(*root, |exec| {
+                    let right = exec.slot_value(exec.act.slots[usize::from(*output)], 0);
+                    Ok(quantifier.add(compare(*op, &left, right)))
+                })?;
+                Ok(decided.or_else(|| quantifier.end()))
+            }
+            _ => match self.eval(expr)? {
+                Value::Bool(truth) => Ok(Some(truth)),
+                Value::Null => Ok(None),
+                other => panic!("a condition gave {other:?}"),
+            },
+        }
+    }
+
+    fn compare(&mut self, op: CompareOp, left: &Expr, right: &Expr) -> Result<Option<bool>, Interrupt> {
+        if let (Some(left), Some(right)) = (self.look(left), self.look(right)) {
+            return Ok(compare(op, left, right));
+        }
+        let left = self.eval(left)?;
+        if let Some(right) = self.look(right) {
+            return Ok(compare(op, &left, right));
+        }
+        let right = self.eval(right)?;
+        Ok(compare(op, &left, &right))
+    }
+
+    /// AND (`decisive` is false) and OR (true).
+    fn connect(&mut self, parts: &[Expr], decisive: bool) -> Result<Option<bool>, Interrupt> {
+        let mut result = Some(!decisive);
+        for part in parts {
+            match self.test(part)? {
+                Some(truth) if truth == decisive => return Ok(Some(decisive)),
+                Some(_) => {}
+                None => result = None,
+            }
+        }
+        Ok(result)
+    }
+
+    fn any_all(&mut self, op: CompareOp, left: &Expr, array: &Expr, all: bool) -> Result<Option<bool>, Interrupt> {
+        let left = self.eval(left)?;
+        let array = self.eval(array)?;
+        let Value::Array(items) = &array else { return Ok(None) };
+        let mut quantifier = Quantifier { all, unknown: false };
+        let decided = items.iter().find_map(|item| quantifier.add(compare(op, &left, item)));
+        Ok(decided.or_else(|| quantifier.end()))
+    }
+
+    /// The value of an expression.
+    pub(super) fn eval(&mut self, expr: &Expr) -> Result<Value, Interrupt> {
+        if let Some(value) = self.look(expr) {
+            return Ok(value.clone());
+        }
+        match expr {
+            Expr::Case { arms, otherwise } => {
+                for (condition, result) in arms {
+                    if self.test(condition)? == Some(true) {
+                        return self.eval(result);
+                    }
+                }
+                otherwise.as_ref().map_or(Ok(Value::Null), |result| self.eval(result))
+            }
+            Expr::Coalesce(parts) => {
+                for part in parts {
+                    let value = self.eval(part)?;
+                    if !matches!(value, Value::Null) {
+                        return Ok(value);
+                    }
+                }
+                Ok(Value::Null)
+            }
+            Expr::Array(items) => {
+                let items: Result<Vec<Value>, Interrupt> = items.iter().map(|item| self.eval(item)).collect();
+                Ok(Value::Array(items?.into()))
+            }
+            Expr::Call { function, args } => {
+                let args = self.eval_all(args)?;
+                Ok(crate::exec::bridge::call(*function, &args)?)
+            }
+            Expr::ServerCall { function, args } => {
+                let args = self.eval_all(args)?;
+                self.server_call(*function, &args)
+            }
+            Expr::NextVal(sequence) => self.remembered(|exec| exec.next_value(*sequence)),
+            Expr::Subquery { kind: SubqueryKind::Scalar, root, output } => {
+                let mut found = None;
+                self.subquery(*root, |exec| {
+                    if found.is_some() {
+                        let message = "more than one row returned by a subquery used as an expression";
+                        return Err(Error::new("21000", message));
+                    }
+                    found = Some(exec.slot_value(exec.act.slots[usize::from(*output)], 0).clone());
+                    Ok(None::<()>)
+                })?;
+                Ok(found.unwrap_or(Value::Null))
+            }
+            Expr::Subquery { kind: SubqueryKind::Array, root, output } => {
+                let mut items = Vec::new();
+                self.subquery(*root, |exec| {
+                    items.push(exec.slot_value(exec.act.slots[usize::from(*output)], 0).clone());
+                    Ok(None::<()>)
+                })?;
+                Ok(Value::Array(items.into()))
+            }
+            _ => Ok(boolean(self.test(expr)?)),
+        }
+    }
+
+    fn eval_all(&mut self, exprs: &[Expr]) -> Result<SmallVec<[Value; 4]>, Interrupt> {
+        let mut values = SmallVec::with_capacity(exprs.len());
+        for expr in exprs {
+            values.push(self.eval(expr)?);
+        }
+        Ok(values)
+    }
+
+    /// Runs a subquery anew, until `each` has an answer or the rows end.
+    fn subquery<T>(
+        &mut self,
+        root: NodeId,
+        mut each: impl FnMut(&Self) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Interrupt> {
+        self.rescan(root);
+        self.act.memo.depth += 1;
+        let mut answer = None;
+        while answer.is_none() && self.poll(root)? == Polled::Row {
+            answer = each(self)?;
+        }
+        self.act.memo.depth -= 1;
+        Ok(answer)
+    }
+
+    /// The row that was worked on is done: nothing of it will be evaluated again.
+    pub(super) fn row_done(&mut self) {
+        let memo = &mut self.act.memo;
+        if memo.depth == 0 && !memo.results.is_empty() {
+            memo.results.clear();
+            memo.next = 0;
+        }
+    }
+
+    /// The result of a call that must not be made twice for a row. If the row's expressions are evaluated again after a wait, the
+    /// calls that were made before it give what they gave then.
+    pub(super) fn remembered(
+        &mut self,
+        call: impl FnOnce(&mut Self) -> Result<Value, Interrupt>,
+    ) -> Result<Value, Interrupt> {
+        let next = self.act.memo.next;
+        let value = match self.act.memo.results.get(next) {
+            Some(known) => known.clone(),
+            None => {
+                let value = call(self)?;
+                self.act.memo.results.push(value.clone());
+                value
+            }
+        };
+        self.act.memo.next = next + 1;
+        Ok(value)
+    }
+
+    /// Whether the newest version of a row that was waited for still qualifies.
+    pub(super) fn rechecks(&mut self, conditions: &[Expr]) -> Result<bool, Interrupt> {
+        for condition in conditions {
+            if self.test(condition)? != Some(true) {
+                self.row_done();
+                return Ok(false);
+            }
+        }
+        self.row_done();
+        Ok(true)
+    }
+}

@@ -1,0 +1,447 @@
+//! Execution: a plan's nodes are polled for rows, and everything that is known on the way is plain data.
+//!
+//! An [`Activation`] is the state of one statement: where each node is, what each slot is bound to, which rows a WITH query has given.
+//! [`Exec::poll`] asks a node for its next row, and the node asks its inputs. Where a lock cannot be had, the request is put into
+//! its queue and [`Interrupt::Wait`] goes up through all polls; each node has written down how far it was *before* it asked for
+//! anything that may wait. When the lock was granted, the root is polled again, each node goes on where it was, and the request that
+//! waited is made once more: now it finds the lock held. So a suspended statement needs neither a thread nor a future, and
+//! can be copied, compared and thrown away.
+//!
+//! An expression that waits, `pg_advisory_lock(1)` in a WHERE clause, is evaluated again from its beginning. What its volatile
+//! functions have already done for this row is remembered in [`Memo`] and given out again, not done twice.
+
+mod aggregate;
+pub(crate) mod bridge;
+mod call;
+mod conflict;
+mod delete;
+mod expr;
+mod insert;
+mod query;
+mod row_lock;
+mod scan;
+mod sort;
+mod update;
+mod utility;
+mod view;
+
+use crate::catalog::TableId;
+use crate::error::Error;
+use crate::lock::{LockTag, Request, Waiter};
+use crate::mvcc::{Snapshot, TupleId};
+use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, OWN_ROW, Plan, Query, QueryKind, SlotId, TableLockMode};
+use crate::server::{Answer, CommandTag, Core, Rows};
+use crate::types::Value;
+
+/// How far a statement got.
+pub(crate) enum Flow {
+    Done(Answer),
+    Waits,
+    Failed(Error),
+}
+
+/// Why a poll has no answer.
+#[derive(Debug)]
+pub(crate) enum Interrupt {
+    /// A request stands in a queue. Poll again when it was granted.
+    Wait,
+    Error(Box<Error>),
+}
+
+impl From<Error> for Interrupt {
+    fn from(error: Error) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
+/// A node's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// Its slots are bound to a row.
+    Row,
+    End,
+}
+
+/// What a slot is bound to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Slot {
+    #[default]
+    Unbound,
+    Tuple {
+        table: TableId,
+        tuple: TupleId,
+    },
+    /// The missing side of an outer join.
+    Nulls,
+    /// Values that stand in [`Activation::values`].
+    Values(u16),
+    /// Values that stand in [`Activation::buffers`], from `start` on.
+    Buffer {
+        buffer: u16,
+        width: u16,
+        start: u32,
+    },
+}
+
+/// How far a node is. What the numbers mean is the node's own business.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeState {
+    pub(crate) stage: Stage,
+    pub(crate) at: u32,
+    pub(crate) end: u32,
+    pub(crate) flag: bool,
+}
+
+/// What a node does next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing was done since it was rescanned.
+    #[default]
+    Fresh,
+    /// Ask the (first) input for a row.
+    Input,
+    /// Ask the inner input for a row, or compute with the row that is bound.
+    Work,
+    /// Look for a conflict.
+    Probe,
+    /// Act on the conflict that was found.
+    Resolve,
+    /// Write.
+    Write,
+    /// Lock the newest version.
+    Newest,
+    /// Ask whether the newest version still qualifies.
+    Recheck,
+    /// Enter what was written into the indexes.
+    Enter,
+    /// Give it back.
+    Return,
+    Done,
+}
+
+/// The results of volatile calls for the row that is being worked on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memo {
+    results: Vec<Value>,
+    next: usize,
+    /// Inside how many subqueries.
+    depth: u32,
+}
+
+/// The rows of a WITH query so far.
+#[derive(Clone, Debug, Default)]
+struct CteState {
+    rows: u32,
+    done: bool,
+    memo: Memo,
+}
+
+/// How far a statement is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Locks,
+    Rows,
+    Ctes,
+}
+
+/// The state of a statement. A session has one and uses it again and again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Activation {
+    phase: Phase,
+    /// How many table locks it has; after that, how many WITH queries it has run to their ends.
+    at: usize,
+    params: Vec<Value>,
+    pub(crate) snapshot: Snapshot,
+    slots: Vec<Slot>,
+    values: Vec<Vec<Value>>,
+    nodes: Vec<NodeState>,
+    /// One a node, then one a WITH query.
+    buffers: Vec<Vec<Value>>,
+    lists: Vec<Vec<TupleId>>,
+    sorts: Vec<sort::Sorted>,
+    groups: Vec<aggregate::Groups>,
+    ctes: Vec<CteState>,
+    memo: Memo,
+    affected: u64,
+    rows: Vec<Value>,
+    count: usize,
+}
+
+impl Activation {
+    /// Prepares for a statement.
+    fn begin(&mut self, query: &Query, params: &[Value]) {
+        self.phase = Phase::Locks;
+        self.at = 0;
+        self.params.clear();
+        self.params.extend_from_slice(params);
+        let slots = usize::from(query.slots) + 2;
+        self.slots.clear();
+        self.slots.resize(slots, Slot::Unbound);
+        if self.values.len() < slots {
+            self.values.resize(slots, Vec::new());
+        }
+        self.nodes.clear();
+        self.nodes.resize(query.nodes.len(), NodeState::default());
+        let buffers = query.nodes.len() + query.ctes.len();
+        if self.buffers.len() < buffers {
+            self.buffers.resize(buffers, Vec::new());
+            self.lists.resize(buffers, Vec::new());
+            self.sorts.resize(buffers, sort::Sorted::default());
+        }
+        self.ctes.clear();
+        self.ctes.resize(query.ctes.len(), CteState::default());
+        for buffer in &mut self.buffers[query.nodes.len()..buffers] {
+            buffer.clear();
+        }
+        self.memo = Memo::default();
+        self.affected = 0;
+        self.rows.clear();
+        self.count = 0;
+    }
+}
+
+/// Execution of a planned statement.
+pub(crate) struct Exec<'a> {
+    core: &'a mut Core,
+    query: &'a Query,
+    act: &'a mut Activation,
+    me: u16,
+}
+
+/// The error of a statement in a failed transaction block.
+pub(crate) fn aborted() -> Error {
+    Error::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+}
+
+/// Starts a statement.
+pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: &[Value]) -> Flow {
+    if params.len() != plan.params.len() {
+        let message = format!(
+            "bind message supplies {} parameters, but prepared statement requires {}",
+            params.len(),
+            plan.params.len()
+        );
+        return Flow::Failed(Error::new("08P01", message));
+    }
+    match &core.session(me).transaction {
+        Some(open) if open.failed && !plan.ends_failure() => return Flow::Failed(aborted()),
+        Some(_) => {}
+        None => core.begin(me, false, crate::plan::TransactionModes::default()),
+    }
+    if let Body::Query(query) = &plan.body {
+        if query.writes && core.transaction(me).read_only {
+            let message = format!("cannot execute {} in a read-only transaction", tag_name(query.kind));
+            return Flow::Failed(Error::new("25006", message));
+        }
+        core.session_mut(me).activation.begin(query, params);
+    } else {
+        core.session_mut(me).activation.at = 0;
+    }
+    resume(core, me, plan)
+}
+
+fn tag_name(kind: QueryKind) -> &'static str {
+    match kind {
+        QueryKind::Select => "SELECT FOR UPDATE",
+        QueryKind::Insert => "INSERT",
+        QueryKind::Update => "UPDATE",
+        QueryKind::Delete => "DELETE",
+    }
+}
+
+/// Starts or goes on with a statement.
+pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
+    let query = match &plan.body {
+        Body::Query(query) => query,
+        Body::Utility(utility) => {
+            return match core.run_utility(me, utility) {
+                Ok(answer) => Flow::Done(answer),
+                Err(Interrupt::Wait) => Flow::Waits,
+                Err(Interrupt::Error(error)) => Flow::Failed(*error),
+            };
+        }
+    };
+    let mut act = std::mem::take(&mut core.session_mut(me).activation);
+    let ran = Exec { core, query, act: &mut act, me }.run();
+    let flow = match ran {
+        Ok(()) => {
+            let tag = match query.kind {
+                QueryKind::Select => CommandTag::Select,
+                QueryKind::Insert => CommandTag::Insert,
+                QueryKind::Update => CommandTag::Update,
+                QueryKind::Delete => CommandTag::Delete,
+            };
+            let affected = if tag == CommandTag::Select { act.count as u64 } else { act.affected };
+            let rows = Rows::new(plan.columns.len(), act.count, std::mem::take(&mut act.rows));
+            Flow::Done(Answer { tag, affected, rows })
+        }
+        Err(Interrupt::Wait) => Flow::Waits,
+        Err(Interrupt::Error(error)) => Flow::Failed(*error),
+    };
+    core.session_mut(me).activation = act;
+    flow
+}
+
+impl Exec<'_> {
+    fn run(&mut self) -> Result<(), Interrupt> {
+        if self.act.phase == Phase::Locks {
+            while let Some((table, mode)) = self.query.locks.get(self.act.at) {
+                self.core.lock_table(self.me, *table, *mode)?;
+                self.act.at += 1;
+            }
+            self.core.take_snapshot(self.me, &mut self.act.snapshot);
+            self.act.phase = Phase::Rows;
+            self.act.at = 0;
+        }
+        self.act.memo.next = 0;
+        self.act.memo.depth = 0;
+        if self.act.phase == Phase::Rows {
+            while self.poll(self.query.root)? == Polled::Row {
+                self.act.count += 1;
+                if let Some(output) = self.query.output {
+                    self.emit(output);
+                }
+            }
+            self.act.phase = Phase::Ctes;
+        }
+        // Those that write and were not read to their ends; the last first, as PostgreSQL's ExecPostprocessPlan has it.
+        while let Some(cte) = self.query.ctes.len().checked_sub(self.act.at + 1) {
+            let cte = CteId::try_from(cte).expect("a plan's numbers fit");
+            while self.query.ctes[usize::from(cte)].modifies && self.pull_cte(cte)? {}
+            self.act.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds the row in a slot to the answer.
+    fn emit(&mut self, output: SlotId) {
+        match self.act.slots[usize::from(output)] {
+            Slot::Values(at) => self.act.rows.append(&mut self.act.values[usize::from(at)]),
+            slot => {
+                let width = self.width(slot);
+                for column in 0..width {
+                    let value = self.slot_value(slot, column).clone();
+                    self.act.rows.push(value);
+                }
+            }
+        }
+    }
+
+    /// The next row of a node.
+    fn poll(&mut self, node: NodeId) -> Result<Polled, Interrupt> {
+        use crate::plan::Node;
+        match &self.query.nodes[usize::from(node)] {
+            Node::OneRow => Ok(self.once(node)),
+            Node::Values { slot, rows } => self.poll_values(node, *slot, rows),
+            Node::SeqScan { slot, table, filter } => self.poll_seq_scan(node, *slot, *table, filter.as_ref()),
+            Node::IndexScan { slot, table, index, keys, filter } => {
+                self.poll_index_scan(node, *slot, (*table, *index), keys, filter.as_ref())
+            }
+            Node::ViewScan { slot, view, filter } => self.poll_view(node, *slot, *view, filter.as_ref()),
+            Node::FunctionScan { slot, function, args, ordinality, filter } => {
+                self.poll_function(node, *slot, (*function, *ordinality), args, filter.as_ref())
+            }
+            Node::CteScan { slot, cte, filter } => self.poll_cte_scan(node, *slot, *cte, filter.as_ref()),
+            Node::NestLoop { outer, inner, kind, on, inner_slots } => {
+                self.poll_nest_loop(node, (*outer, *inner), *kind, on.as_ref(), inner_slots)
+            }
+            Node::Filter { input, condition } => self.poll_filter(node, *input, condition),
+            Node::Project { input, slot, exprs } => self.poll_project(node, *input, *slot, exprs),
+            Node::Aggregate { input, slot, keys, aggregates } => {
+                self.poll_aggregate(node, *input, *slot, keys, aggregates)
+            }
+            Node::Sort { input, slots, keys } => self.poll_sort(node, *input, slots, keys),
+            Node::Distinct { input, slot } => self.poll_distinct(node, *input, *slot),
+            Node::Limit { input, limit, offset } => self.poll_limit(node, *input, limit.as_ref(), offset.as_ref()),
+            Node::Append { inputs, slot } => self.poll_append(node, inputs, *slot),
+            Node::LockRows { input, targets, recheck } => self.poll_lock_rows(node, *input, targets, recheck),
+            Node::Insert { input, source, table, on_conflict, returning } => {
+                let insert = insert::InsertNode { node, input: *input, source: *source, table: *table };
+                self.poll_insert(insert, on_conflict.as_ref(), returning.as_ref())
+            }
+            Node::Update { input, target, table, set, recheck, returning } => {
+                let update = update::UpdateNode { node, input: *input, target: *target, table: *table, set, recheck };
+                self.poll_update(&update, returning.as_ref())
+            }
+            Node::Delete { input, target, table, recheck, returning } => {
+                let delete = delete::DeleteNode { node, input: *input, target: *target, table: *table, recheck };
+                self.poll_delete(&delete, returning.as_ref())
+            }
+        }
+    }
+
+    fn state(&mut self, node: NodeId) -> &mut NodeState {
+        &mut self.act.nodes[usize::from(node)]
+    }
+
+    /// The place of a slot in [`Activation::slots`].
+    fn place(&self, slot: SlotId) -> usize {
+        match slot {
+            OWN_ROW => usize::from(self.query.slots),
+            EXCLUDED => usize::from(self.query.slots) + 1,
+            slot => usize::from(slot),
+        }
+    }
+
+    fn bind(&mut self, slot: SlotId, to: Slot) {
+        let place = self.place(slot);
+        self.act.slots[place] = to;
+    }
+
+    /// Binds a slot to values of its own, which are put where this says.
+    fn bind_values(&mut self, slot: SlotId) -> usize {
+        let place = self.place(slot);
+        self.act.slots[place] = Slot::Values(u16::try_from(place).expect("a plan's numbers fit"));
+        place
+    }
+
+    fn tuple(&self, slot: SlotId) -> Option<TupleId> {
+        match self.act.slots[usize::from(slot)] {
+            Slot::Tuple { tuple, .. } => Some(tuple),
+            _ => None,
+        }
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.core.transaction(self.me).isolation
+    }
+
+    /// Stands in line for a lock that cannot be had at once. Ok: it was had after all.
+    fn wait(&mut self, tag: LockTag, mode: TableLockMode) -> Result<(), Interrupt> {
+        self.core.wait(self.me, tag, mode)
+    }
+}
+
+impl Core {
+    /// The snapshot of a statement that begins now.
+    pub(crate) fn take_snapshot(&mut self, me: u16, into: &mut Snapshot) {
+        let transaction = self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
+        if let Some(kept) = &transaction.snapshot {
+            into.clone_from(kept);
+        } else {
+            self.xacts.snapshot(me, into);
+            if transaction.isolation == Isolation::RepeatableRead {
+                transaction.snapshot = Some(into.clone());
+            }
+        }
+        transaction.has_snapshot = true;
+        into.command = transaction.command;
+    }
+
+    /// Locks a table, waiting if need be.
+    pub(crate) fn lock_table(&mut self, me: u16, table: TableId, mode: TableLockMode) -> Result<(), Interrupt> {
+        if self.locks.lock_table(me, table, mode) { Ok(()) } else { self.wait(me, LockTag::Table(table), mode) }
+    }
+
+    /// Stands in line for a lock that cannot be had at once. Ok: it was had after all.
+    pub(crate) fn wait(&mut self, me: u16, tag: LockTag, mode: TableLockMode) -> Result<(), Interrupt> {
+        let limit = self.session(me).settings.lock_timeout();
+        let waiter = Waiter { session: me, tag, mode, deadline: limit.map(|limit| self.clock + limit) };
+        match self.locks.wait(waiter, &self.xacts) {
+            Request::Granted => Ok(()),
+            Request::Waits => Err(Interrupt::Wait),
+            Request::Deadlock => Err(Error::new("40P01", "deadlock detected").into()),
+        }
+    }
+}

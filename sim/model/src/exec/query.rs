@@ -1,0 +1,207 @@
+//! Nodes that combine, choose and compute rows.
+
+use crate::error::Error;
+use crate::exec::{Exec, Interrupt, NodeState, Polled, Slot, Stage};
+use crate::plan::{Expr, JoinKind, Node, NodeId, SlotId};
+use crate::types::Value;
+
+impl Exec<'_> {
+    /// Makes a node, and those below it, start again.
+    pub(super) fn rescan(&mut self, node: NodeId) {
+        *self.state(node) = NodeState::default();
+        match &self.query.nodes[usize::from(node)] {
+            Node::OneRow
+            | Node::Values { .. }
+            | Node::SeqScan { .. }
+            | Node::IndexScan { .. }
+            | Node::ViewScan { .. }
+            | Node::FunctionScan { .. }
+            | Node::CteScan { .. } => {}
+            Node::NestLoop { outer, inner, .. } => {
+                self.rescan(*outer);
+                self.rescan(*inner);
+            }
+            Node::Append { inputs, .. } => {
+                for (input, _) in inputs {
+                    self.rescan(*input);
+                }
+            }
+            Node::Filter { input, .. }
+            | Node::Project { input, .. }
+            | Node::Aggregate { input, .. }
+            | Node::Sort { input, .. }
+            | Node::Distinct { input, .. }
+            | Node::Limit { input, .. }
+            | Node::LockRows { input, .. }
+            | Node::Insert { input, .. }
+            | Node::Update { input, .. }
+            | Node::Delete { input, .. } => self.rescan(*input),
+        }
+    }
+
+    pub(super) fn poll_nest_loop(
+        &mut self,
+        node: NodeId,
+        (outer, inner): (NodeId, NodeId),
+        kind: JoinKind,
+        on: Option<&Expr>,
+        inner_slots: &[SlotId],
+    ) -> Result<Polled, Interrupt> {
+        loop {
+            match self.state(node).stage {
+                Stage::Fresh => {
+                    if self.poll(outer)? == Polled::End {
+                        return Ok(Polled::End);
+                    }
+                    self.rescan(inner);
+                    // `flag`: this outer row has had a match.
+                    *self.state(node) = NodeState { stage: Stage::Input, ..NodeState::default() };
+                }
+                Stage::Input => {
+                    if self.poll(inner)? == Polled::Row {
+                        self.state(node).stage = Stage::Work;
+                        continue;
+                    }
+                    let matched = self.state(node).flag;
+                    self.state(node).stage = Stage::Fresh;
+                    if kind == JoinKind::Left && !matched {
+                        for slot in inner_slots {
+                            self.bind(*slot, Slot::Nulls);
+                        }
+                        return Ok(Polled::Row);
+                    }
+                }
+                _ => {
+                    let matches = self.passes(on)?;
+                    self.state(node).stage = Stage::Input;
+                    if matches {
+                        self.state(node).flag = true;
+                        return Ok(Polled::Row);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Polls the input unless its last row is still being worked on.
+    pub(super) fn input(&mut self, node: NodeId, input: NodeId) -> Result<Polled, Interrupt> {
+        if self.state(node).stage == Stage::Work {
+            return Ok(Polled::Row);
+        }
+        let polled = self.poll(input)?;
+        if polled == Polled::Row {
+            self.state(node).stage = Stage::Work;
+        }
+        Ok(polled)
+    }
+
+    pub(super) fn poll_filter(&mut self, node: NodeId, input: NodeId, condition: &Expr) -> Result<Polled, Interrupt> {
+        while self.input(node, input)? == Polled::Row {
+            let passes = self.passes(Some(condition))?;
+            self.state(node).stage = Stage::Input;
+            if passes {
+                return Ok(Polled::Row);
+            }
+        }
+        Ok(Polled::End)
+    }
+
+    pub(super) fn poll_project(
+        &mut self,
+        node: NodeId,
+        input: NodeId,
+        slot: SlotId,
+        exprs: &[Expr],
+    ) -> Result<Polled, Interrupt> {
+        if self.input(node, input)? == Polled::End {
+            return Ok(Polled::End);
+        }
+        self.evaluate_into(slot, exprs)?;
+        self.state(node).stage = Stage::Input;
+        Ok(Polled::Row)
+    }
+
+    pub(super) fn poll_limit(
+        &mut self,
+        node: NodeId,
+        input: NodeId,
+        limit: Option<&Expr>,
+        offset: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
+        // `at` counts down what is to be skipped, `end` what may still be given.
+        if self.state(node).stage == Stage::Fresh {
+            let skip = self.row_count(offset, "2201X", "OFFSET")?.unwrap_or(0);
+            let give = self.row_count(limit, "2201W", "LIMIT")?.unwrap_or(u32::MAX);
+            self.row_done();
+            *self.state(node) = NodeState { stage: Stage::Input, at: skip, end: give, flag: false };
+        }
+        while self.state(node).at > 0 && self.state(node).end > 0 {
+            if self.poll(input)? == Polled::End {
+                return Ok(Polled::End);
+            }
+            self.state(node).at -= 1;
+        }
+        if self.state(node).end == 0 || self.poll(input)? == Polled::End {
+            return Ok(Polled::End);
+        }
+        let state = self.state(node);
+        if state.end < u32::MAX {
+            state.end -= 1;
+        }
+        Ok(Polled::Row)
+    }
+
+    fn row_count(&mut self, expr: Option<&Expr>, sqlstate: &'static str, name: &str) -> Result<Option<u32>, Interrupt> {
+        let Some(expr) = expr else { return Ok(None) };
+        match self.eval(expr)? {
+            Value::Int(rows) if rows < 0 => Err(Error::new(sqlstate, format!("{name} must not be negative")).into()),
+            Value::Int(rows) => Ok(Some(u32::try_from(rows).unwrap_or(u32::MAX))),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn poll_append(
+        &mut self,
+        node: NodeId,
+        inputs: &[(NodeId, SlotId)],
+        slot: SlotId,
+    ) -> Result<Polled, Interrupt> {
+        loop {
+            let at = self.state(node).at as usize;
+            let Some((input, from)) = inputs.get(at) else { return Ok(Polled::End) };
+            if self.poll(*input)? == Polled::Row {
+                let from = self.act.slots[usize::from(*from)];
+                self.bind(slot, from);
+                return Ok(Polled::Row);
+            }
+            self.state(node).at += 1;
+        }
+    }
+
+    pub(super) fn poll_distinct(&mut self, node: NodeId, input: NodeId, slot: SlotId) -> Result<Polled, Interrupt> {
+        let place = usize::from(node);
+        if self.state(node).stage == Stage::Fresh {
+            self.act.buffers[place].clear();
+            self.state(node).stage = Stage::Input;
+        }
+        while self.poll(input)? == Polled::Row {
+            let from = self.act.slots[usize::from(slot)];
+            let width = self.width(from);
+            let same = |start: usize| {
+                let seen = &self.act.buffers[place][start * width..];
+                (0..width).all(|column| crate::mvcc::order(&seen[column], self.slot_value(from, column)).is_eq())
+            };
+            let rows = self.act.nodes[place].at as usize;
+            if (0..rows).any(same) {
+                continue;
+            }
+            for column in 0..width {
+                let value = self.slot_value(from, column).clone();
+                self.act.buffers[place].push(value);
+            }
+            self.state(node).at += 1;
+            return Ok(Polled::Row);
+        }
+        Ok(Polled::End)
+    }
+}

@@ -1,0 +1,242 @@
+//! Nodes that rows come from.
+
+use crate::catalog::{IndexId, TableId};
+use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
+use crate::function::TableFunction;
+use crate::plan::{CteId, Expr, NodeId, SlotId, View};
+use crate::types::Value;
+
+impl Exec<'_> {
+    /// A row, then none.
+    pub(super) fn once(&mut self, node: NodeId) -> Polled {
+        let state = self.state(node);
+        if state.stage == Stage::Done {
+            return Polled::End;
+        }
+        state.stage = Stage::Done;
+        Polled::Row
+    }
+
+    pub(super) fn poll_values(&mut self, node: NodeId, slot: SlotId, rows: &[Vec<Expr>]) -> Result<Polled, Interrupt> {
+        let at = self.state(node).at as usize;
+        let Some(row) = rows.get(at) else { return Ok(Polled::End) };
+        self.evaluate_into(slot, row)?;
+        self.state(node).at += 1;
+        Ok(Polled::Row)
+    }
+
+    /// Evaluates `exprs` into a slot's own values.
+    pub(super) fn evaluate_into(&mut self, slot: SlotId, exprs: &[Expr]) -> Result<(), Interrupt> {
+        let place = self.place(slot);
+        let mut values = std::mem::take(&mut self.act.values[place]);
+        values.clear();
+        let evaluated = exprs.iter().try_for_each(|expr| {
+            values.push(self.eval(expr)?);
+            Ok(())
+        });
+        self.act.values[place] = values;
+        self.bind_values(slot);
+        if evaluated.is_ok() {
+            self.row_done();
+        }
+        evaluated
+    }
+
+    pub(super) fn poll_seq_scan(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        table: TableId,
+        filter: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
+        if self.state(node).stage == Stage::Fresh {
+            let end = self.core.tables[table as usize].len();
+            let state = self.state(node);
+            state.stage = Stage::Work;
+            state.end = end;
+        }
+        loop {
+            let state = *self.state(node);
+            let storage = &self.core.tables[table as usize];
+            let sees = |tuple: &u32| self.act.snapshot.sees(storage.header(*tuple), &self.core.xacts, self.me);
+            let Some(tuple) = (state.at..state.end).find(sees) else {
+                self.state(node).at = state.end;
+                return Ok(Polled::End);
+            };
+            self.state(node).at = tuple;
+            self.bind(slot, Slot::Tuple { table, tuple });
+            let passes = self.passes(filter)?;
+            self.state(node).at = tuple + 1;
+            if passes {
+                return Ok(Polled::Row);
+            }
+        }
+    }
+
+    pub(super) fn poll_index_scan(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        (table, index): (TableId, IndexId),
+        keys: &[Expr],
+        filter: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
+        let place = usize::from(node);
+        if self.state(node).stage == Stage::Fresh {
+            let mut key = smallvec::SmallVec::<[Value; 4]>::new();
+            for expr in keys {
+                key.push(self.eval(expr)?);
+            }
+            self.row_done();
+            self.act.lists[place].clear();
+            // Nothing equals NULL.
+            if !key.contains(&Value::Null) {
+                let list = &mut self.act.lists[place];
+                self.core.tables[table as usize].find(usize::from(index), &key, list);
+            }
+            self.state(node).stage = Stage::Work;
+        }
+        loop {
+            let at = self.state(node).at;
+            let Some(root) = self.act.lists[place].get(at as usize).copied() else { return Ok(Polled::End) };
+            let storage = &self.core.tables[table as usize];
+            let mut version = Some(root);
+            while let Some(tuple) = version
+                && !self.act.snapshot.sees(storage.header(tuple), &self.core.xacts, self.me)
+            {
+                version = storage.next_in_chain(tuple);
+            }
+            if let Some(tuple) = version {
+                self.bind(slot, Slot::Tuple { table, tuple });
+                let passes = self.passes(filter)?;
+                self.state(node).at = at + 1;
+                if passes {
+                    return Ok(Polled::Row);
+                }
+            }
+            self.state(node).at = at + 1;
+        }
+    }
+
+    /// Rows of `width` values that stand in the node's buffer.
+    fn poll_buffer(&mut self, node: NodeId, slot: SlotId, width: usize, filter: Option<&Expr>) -> Result<Polled, Interrupt> {
+        loop {
+            let state = *self.state(node);
+            if state.at == state.end {
+                return Ok(Polled::End);
+            }
+            let width = u16::try_from(width).expect("a row's width fits");
+            self.bind(slot, Slot::Buffer { buffer: node, width, start: state.at * u32::from(width) });
+            let passes = self.passes(filter)?;
+            self.state(node).at += 1;
+            if passes {
+                return Ok(Polled::Row);
+            }
+        }
+    }
+
+    pub(super) fn poll_view(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        view: View,
+        filter: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
+        let width = crate::catalog::view_columns(view).len();
+        if self.state(node).stage == Stage::Fresh {
+            let mut buffer = std::mem::take(&mut self.act.buffers[usize::from(node)]);
+            buffer.clear();
+            self.core.view_rows(view, &mut buffer);
+            self.fill(node, buffer, width);
+        }
+        self.poll_buffer(node, slot, width, filter)
+    }
+
+    fn fill(&mut self, node: NodeId, buffer: Vec<Value>, width: usize) {
+        let end = u32::try_from(buffer.len() / width).expect("fewer than 2^32 rows");
+        self.act.buffers[usize::from(node)] = buffer;
+        let state = self.state(node);
+        state.stage = Stage::Work;
+        state.end = end;
+    }
+
+    pub(super) fn poll_function(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        (function, ordinality): (TableFunction, bool),
+        args: &[Expr],
+        filter: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
+        let width = if function == TableFunction::Unnest { args.len() } else { 1 } + usize::from(ordinality);
+        if self.state(node).stage == Stage::Fresh {
+            let mut values = Vec::with_capacity(args.len());
+            for arg in args {
+                values.push(self.eval(arg)?);
+            }
+            self.row_done();
+            let mut buffer = std::mem::take(&mut self.act.buffers[usize::from(node)]);
+            buffer.clear();
+            super::call::table_function(function, &values, ordinality, &mut buffer)?;
+            self.fill(node, buffer, width);
+        }
+        self.poll_buffer(node, slot, width, filter)
+    }
+
+    pub(super) fn poll_cte_scan(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        cte: CteId,
+        filter: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
+        loop {
+            let at = self.state(node).at;
+            if at == self.act.ctes[usize::from(cte)].rows && !self.pull_cte(cte)? {
+                return Ok(Polled::End);
+            }
+            let buffer = self.query.nodes.len() + usize::from(cte);
+            let rows = self.act.ctes[usize::from(cte)].rows as usize;
+            let width = self.act.buffers[buffer].len() / rows;
+            let start = u32::try_from(at as usize * width).expect("fewer than 2^32 values");
+            let (buffer, width) = (u16::try_from(buffer), u16::try_from(width));
+            let (buffer, width) = (buffer.expect("a plan's numbers fit"), width.expect("a row's width fits"));
+            self.bind(slot, Slot::Buffer { buffer, width, start });
+            let passes = self.passes(filter)?;
+            self.state(node).at += 1;
+            if passes {
+                return Ok(Polled::Row);
+            }
+        }
+    }
+
+    /// Makes a WITH query give one more row, which is kept; false at its end.
+    pub(super) fn pull_cte(&mut self, cte: CteId) -> Result<bool, Interrupt> {
+        let number = usize::from(cte);
+        let def = &self.query.ctes[number];
+        if self.act.ctes[number].done {
+            return Ok(false);
+        }
+        // It may be read in the middle of an expression: what is remembered for that one stays apart.
+        std::mem::swap(&mut self.act.memo, &mut self.act.ctes[number].memo);
+        self.act.memo.next = 0;
+        self.act.memo.depth = 0;
+        let polled = self.poll(def.root);
+        std::mem::swap(&mut self.act.memo, &mut self.act.ctes[number].memo);
+        if polled? == Polled::End {
+            self.act.ctes[number].done = true;
+            return Ok(false);
+        }
+        self.act.ctes[number].rows += 1;
+        if let Some(output) = def.output {
+            let buffer = self.query.nodes.len() + number;
+            let mut kept = std::mem::take(&mut self.act.buffers[buffer]);
+            let slot = self.act.slots[usize::from(output)];
+            for column in 0..self.width(slot) {
+                kept.push(self.slot_value(slot, column).clone());
+            }
+            self.act.buffers[buffer] = kept;
+        }
+        Ok(true)
+    }
+}

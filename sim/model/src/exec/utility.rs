@@ -1,0 +1,309 @@
+//! Statements that are not planned: transactions, settings, LOCK TABLE, TRUNCATE and DDL.
+
+use std::sync::Arc;
+
+use crate::catalog::{IndexDef, TableId};
+use crate::error::Error;
+use crate::exec::Interrupt;
+use crate::mvcc::{NO_XID, State, TupleId, order};
+use crate::plan::{ColumnId, Expr, Isolation, OWN_ROW, TableLockMode, TransactionModes, Utility};
+use crate::sequence::Sequence;
+use crate::server::{Answer, CommandTag, Core, Rows};
+use crate::types::Value;
+
+fn done(tag: CommandTag) -> Answer {
+    Answer { tag, affected: 0, rows: Rows::default() }
+}
+
+/// Calls `each` with the columns of [`OWN_ROW`] that an expression reads.
+pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
+    match expr {
+        Expr::Column { slot: OWN_ROW, column } => each(*column),
+        Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) | Expr::Subquery { .. } => {}
+        Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts) | Expr::Array(parts) => {
+            parts.iter().for_each(|part| columns_of(part, each));
+        }
+        Expr::Not(inner) | Expr::IsNull { expr: inner, .. } | Expr::IsBool { expr: inner, .. } => {
+            columns_of(inner, each);
+        }
+        Expr::IsDistinct { left, right, .. } | Expr::Compare { left, right, .. } => {
+            columns_of(left, each);
+            columns_of(right, each);
+        }
+        Expr::AnyAll { left, array, .. } => {
+            columns_of(left, each);
+            columns_of(array, each);
+        }
+        Expr::InList { expr, list, .. } => {
+            columns_of(expr, each);
+            list.iter().for_each(|item| columns_of(item, each));
+        }
+        Expr::Case { arms, otherwise } => {
+            for (condition, result) in arms {
+                columns_of(condition, each);
+                columns_of(result, each);
+            }
+            otherwise.iter().for_each(|result| columns_of(result, each));
+        }
+        Expr::Call { args, .. } | Expr::ServerCall { args, .. } => args.iter().for_each(|arg| columns_of(arg, each)),
+    }
+}
+
+impl Core {
+    /// Runs a utility statement; after a wait it is run again.
+    pub(super) fn run_utility(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
+        match utility {
+            Utility::Begin(modes) => {
+                if !self.transaction(me).explicit {
+                    self.begin(me, true, *modes);
+                }
+                Ok(done(CommandTag::Begin))
+            }
+            Utility::Commit => Ok(self.end_block(me, true)),
+            Utility::Rollback => Ok(self.end_block(me, false)),
+            Utility::Savepoint(name) => {
+                self.in_block(me, "SAVEPOINT")?;
+                self.savepoint(me, name);
+                Ok(done(CommandTag::Other("SAVEPOINT")))
+            }
+            Utility::RollbackTo(name) => {
+                self.in_block(me, "ROLLBACK TO SAVEPOINT")?;
+                self.roll_back_to(me, name)?;
+                Ok(done(CommandTag::Rollback))
+            }
+            Utility::Release(name) => {
+                self.in_block(me, "RELEASE SAVEPOINT")?;
+                self.release(me, name)?;
+                Ok(done(CommandTag::Other("RELEASE")))
+            }
+            Utility::SetTransaction(modes) => {
+                self.set_transaction(me, *modes)?;
+                Ok(done(CommandTag::Other("SET")))
+            }
+            Utility::Set { name, value, local } => {
+                self.session_mut(me).settings.set(name, value.clone(), *local)?;
+                Ok(done(CommandTag::Other("SET")))
+            }
+            Utility::Show(name) => self.show(me, name),
+            Utility::Nothing { tag } => Ok(done(CommandTag::Other(tag))),
+            _ => self.run_ddl(me, utility),
+        }
+    }
+
+    fn in_block(&self, me: u16, what: &str) -> Result<(), Error> {
+        if self.transaction(me).explicit {
+            return Ok(());
+        }
+        Err(Error::new("25P01", format!("{what} can only be used in transaction blocks")))
+    }
+
+    /// COMMIT and ROLLBACK; a transaction that has failed is rolled back by both.
+    fn end_block(&mut self, me: u16, commit: bool) -> Answer {
+        let transaction = self.transaction(me);
+        if commit && !transaction.failed {
+            self.commit(me);
+            return done(CommandTag::Commit);
+        }
+        self.roll_back(me);
+        done(CommandTag::Rollback)
+    }
+
+    fn set_transaction(&mut self, me: u16, modes: TransactionModes) -> Result<(), Error> {
+        let transaction = self.transaction_mut(me);
+        if let Some(isolation) = modes.isolation
+            && isolation != transaction.isolation
+        {
+            if transaction.has_snapshot {
+                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
+                return Err(Error::new("25001", message));
+            }
+            transaction.isolation = isolation;
+        }
+        if let Some(read_only) = modes.read_only {
+            if !read_only && transaction.read_only && transaction.has_snapshot {
+                return Err(Error::new("25001", "transaction read-write mode must be set before any query"));
+            }
+            transaction.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    fn show(&self, me: u16, name: &str) -> Result<Answer, Interrupt> {
+        let transaction = self.transaction(me);
+        let value: Arc<str> = match name {
+            "transaction_isolation" if transaction.isolation == Isolation::RepeatableRead => "repeatable read".into(),
+            "transaction_isolation" => "read committed".into(),
+            "transaction_read_only" => if transaction.read_only { "on" } else { "off" }.into(),
+            _ => self.session(me).settings.get(name).ok_or_else(|| crate::settings::unknown(name))?.into(),
+        };
+        let rows = Rows::new(1, 1, vec![Value::Text(value)]);
+        Ok(Answer { tag: CommandTag::Other("SHOW"), affected: 0, rows })
+    }
+
+    fn run_ddl(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
+        if self.transaction(me).read_only && !matches!(utility, Utility::LockTable { .. }) {
+            let message = "cannot execute DDL in a read-only transaction";
+            return Err(Error::new("25006", message).into());
+        }
+        let tag = match utility {
+            Utility::LockTable { tables, mode, nowait } => {
+                self.in_block(me, "LOCK TABLE")?;
+                self.lock_tables(me, tables, *mode, *nowait)?;
+                "LOCK TABLE"
+            }
+            Utility::Truncate { tables, restart_identity } => {
+                self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
+                self.assign_xid(me);
+                for table in tables {
+                    self.truncate(me, *table);
+                    if *restart_identity {
+                        self.restart_sequences(me, *table);
+                    }
+                }
+                "TRUNCATE TABLE"
+            }
+            Utility::DropTable { tables } => {
+                self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
+                self.before_ddl(me);
+                for table in tables {
+                    self.catalog.drop_table(*table);
+                }
+                "DROP TABLE"
+            }
+            Utility::DropSchema { name, cascade, if_exists } => {
+                self.drop_schema(me, name, *cascade, *if_exists)?;
+                "DROP SCHEMA"
+            }
+            Utility::CreateIndex { table, index, if_not_exists } => {
+                self.lock_tables(me, &[*table], TableLockMode::Share, false)?;
+                self.before_ddl(me);
+                if self.catalog.create_index(*table, index, *if_not_exists)?.is_some() {
+                    self.build_index(*table, index)?;
+                }
+                "CREATE INDEX"
+            }
+            _ => self.create(me, utility)?,
+        };
+        Ok(done(CommandTag::Other(tag)))
+    }
+
+    fn create(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
+        self.before_ddl(me);
+        match utility {
+            Utility::CreateSchema { name, if_not_exists } => {
+                self.catalog.create_schema(name, *if_not_exists)?;
+                Ok("CREATE SCHEMA")
+            }
+            Utility::CreateTable { table, sequences, if_not_exists } => {
+                if let Some(id) = self.catalog.create_table(table, sequences, *if_not_exists)? {
+                    self.create_storage(id);
+                    for sequence in self.catalog.table(id).sequences.clone() {
+                        self.sequences[sequence as usize] = Sequence::new(self.catalog.sequence(sequence));
+                    }
+                    self.lock_table(me, id, TableLockMode::AccessExclusive)?;
+                }
+                Ok("CREATE TABLE")
+            }
+            Utility::CreateSequence { sequence, if_not_exists } => {
+                if let Some(id) = self.catalog.create_sequence(sequence, *if_not_exists)? {
+                    self.set_tables(id as usize + 1);
+                    self.sequences[id as usize] = Sequence::new(sequence);
+                }
+                Ok("CREATE SEQUENCE")
+            }
+            _ => unreachable!("all other utility statements are handled elsewhere"),
+        }
+    }
+
+    /// DDL writes catalogs: it has an id, and can be rolled back.
+    fn before_ddl(&mut self, me: u16) {
+        self.assign_xid(me);
+        self.save_catalog(me);
+    }
+
+    /// Locks tables one after the other.
+    fn lock_tables(
+        &mut self,
+        me: u16,
+        tables: &[TableId],
+        mode: TableLockMode,
+        nowait: bool,
+    ) -> Result<(), Interrupt> {
+        // The strongest lock is written to the log, and for that it needs an id before it waits (LockAcquireExtended).
+        if mode == TableLockMode::AccessExclusive {
+            self.assign_xid(me);
+        }
+        for table in tables {
+            if nowait && !self.locks.lock_table(me, *table, mode) {
+                let name = &self.catalog.table(*table).name;
+                return Err(Error::new("55P03", format!("could not obtain lock on relation \"{name}\"")).into());
+            }
+            self.lock_table(me, *table, mode)?;
+        }
+        Ok(())
+    }
+
+    fn restart_sequences(&mut self, me: u16, table: TableId) {
+        for sequence in self.catalog.table(table).sequences.clone() {
+            let new = Sequence::new(self.catalog.sequence(sequence));
+            let old = std::mem::replace(&mut self.sequences[sequence as usize], new);
+            self.transaction_mut(me).restarted.push((sequence, old));
+        }
+    }
+
+    fn drop_schema(&mut self, me: u16, name: &str, cascade: bool, if_exists: bool) -> Result<(), Interrupt> {
+        if !self.catalog.has_schema(name) {
+            let missing = Error::new("3F000", format!("schema \"{name}\" does not exist"));
+            return if if_exists { Ok(()) } else { Err(missing.into()) };
+        }
+        if !cascade && !self.catalog.is_empty_schema(name) {
+            let message = format!("cannot drop schema {name} because other objects depend on it");
+            return Err(Error::new("2BP01", message).into());
+        }
+        let tables = self.catalog.tables_in(name);
+        self.lock_tables(me, &tables, TableLockMode::AccessExclusive, false)?;
+        self.before_ddl(me);
+        for table in tables {
+            self.catalog.drop_table(table);
+        }
+        for sequence in self.catalog.sequences_in(name) {
+            self.catalog.drop_sequence(sequence);
+        }
+        self.catalog.drop_schema(name);
+        Ok(())
+    }
+
+    /// Fills a new index. From now on every version has index entries of its own: where the chains of versions lead
+    /// depends on which columns are indexed.
+    fn build_index(&mut self, table: TableId, def: &IndexDef) -> Result<(), Interrupt> {
+        let plain = def.predicate.is_none() && def.keys.iter().all(|key| super::conflict::own_column(key).is_some());
+        let storage = &mut self.tables[table as usize];
+        if !plain && storage.len() > 0 {
+            return Err(Error::refused("CREATE INDEX with an expression or a condition on a table that has rows").into());
+        }
+        let index = super::conflict::storage_index(storage, def);
+        let columns = index.columns.clone();
+        storage.enter_all();
+        let entries: Vec<TupleId> = (0..storage.len()).collect();
+        storage.build(index, &entries);
+        let lives = |tuple: &TupleId| {
+            let header = storage.header(*tuple);
+            self.xacts.state(header.xmin) != State::Aborted
+                && (header.xmax == NO_XID || self.xacts.state(header.xmax) == State::Aborted)
+        };
+        let mut living: Vec<TupleId> = entries.into_iter().filter(lives).collect();
+        let storage = &*storage;
+        let key = |tuple: TupleId| columns.iter().map(move |column| storage.value(tuple, *column));
+        let compare = |left: &TupleId, right: &TupleId| {
+            let mut orderings = key(*left).zip(key(*right)).map(|(left, right)| order(left, right));
+            orderings.find(|ordering| ordering.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        };
+        living.sort_by(compare);
+        let has_null = |tuple: TupleId| key(tuple).any(|value| matches!(value, Value::Null));
+        let twins = living.windows(2).any(|pair| compare(&pair[0], &pair[1]).is_eq() && !has_null(pair[0]));
+        if def.unique && twins {
+            return Err(Error::new("23505", format!("could not create unique index \"{}\"", def.name)).into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! System views: `pg_locks`.
+//!
+//! Listed are virtual transaction ids, table locks (the lock manager's, and those on the indexes of a table that a statement has
+//! opened, in the table's modes up to ROW EXCLUSIVE), transaction ids, tuple locks and advisory locks, and what is waited for.
+
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, TableId};
+use crate::exec::call::FIRST_PID;
+use crate::lock::{AdvisoryKey, LockTag};
+use crate::mvcc::Xid;
+use crate::plan::{TableLockMode, View};
+use crate::server::Core;
+use crate::types::Value;
+
+/// The OID of the only database.
+const DATABASE: i64 = 5;
+
+fn mode_name(mode: TableLockMode) -> &'static str {
+    match mode {
+        TableLockMode::AccessShare => "AccessShareLock",
+        TableLockMode::RowShare => "RowShareLock",
+        TableLockMode::RowExclusive => "RowExclusiveLock",
+        TableLockMode::ShareUpdateExclusive => "ShareUpdateExclusiveLock",
+        TableLockMode::Share => "ShareLock",
+        TableLockMode::ShareRowExclusive => "ShareRowExclusiveLock",
+        TableLockMode::Exclusive => "ExclusiveLock",
+        TableLockMode::AccessExclusive => "AccessExclusiveLock",
+    }
+}
+
+/// A row of `pg_locks` in the making.
+struct Row {
+    session: u16,
+    mode: TableLockMode,
+    granted: bool,
+}
+
+impl Core {
+    /// The rows of a view, now.
+    pub(crate) fn view_rows(&self, view: View, into: &mut Vec<Value>) {
+        let View::Locks = view;
+        for me in 0..u16::try_from(self.sessions.len()).expect("fewer than 2^16 sessions") {
+            let Some(transaction) = &self.session(me).transaction else { continue };
+            for (table, mode) in self.locks.tables_of(me) {
+                self.relation_row(Row { session: me, mode: *mode, granted: true }, *table, into);
+            }
+            let own = Row { session: me, mode: TableLockMode::Exclusive, granted: true };
+            self.row(own, LockedThing::Virtual, into);
+            for xid in transaction.xids() {
+                let own = Row { session: me, mode: TableLockMode::Exclusive, granted: true };
+                self.row(own, LockedThing::Xact(*xid), into);
+            }
+        }
+        for lock in &self.locks.tuples {
+            let row = Row { session: lock.session, mode: lock.mode, granted: true };
+            self.row(row, LockedThing::Tuple(lock.table), into);
+        }
+        for (key, session, mode) in self.locks.all_advisory() {
+            self.row(Row { session, mode, granted: true }, LockedThing::Advisory(key), into);
+        }
+        for waiter in &self.locks.waiters {
+            let row = Row { session: waiter.session, mode: waiter.mode, granted: false };
+            match waiter.tag {
+                LockTag::Table(table) => self.relation_row(row, table, into),
+                LockTag::Tuple(table, _) => self.row(row, LockedThing::Tuple(table), into),
+                LockTag::Xact(xid) => self.row(row, LockedThing::Xact(xid), into),
+                LockTag::Advisory(key) => self.row(row, LockedThing::Advisory(key), into),
+            }
+        }
+    }
+
+    fn relation_row(&self, row: Row, table: TableId, into: &mut Vec<Value>) {
+        self.row(row, LockedThing::Relation(table), into);
+    }
+
+    fn row(&self, row: Row, thing: LockedThing, into: &mut Vec<Value>) {
+        let text = |text: String| Value::Text(Arc::from(text));
+        let own_virtual = format!("{}/1", row.session + 3);
+        let (name, relation, virtual_xid, xid) = match thing {
+            LockedThing::Relation(table) => ("relation", Value::Int(Catalog::oid(table)), Value::Null, Value::Null),
+            LockedThing::Tuple(table) => ("tuple", Value::Int(Catalog::oid(table)), Value::Null, Value::Null),
+            LockedThing::Virtual => ("virtualxid", Value::Null, text(own_virtual.clone()), Value::Null),
+            LockedThing::Xact(xid) => {
+                // The type `xid` has 32 bits.
+                let low = i64::try_from(self.xacts.external(xid) & 0xffff_ffff).expect("32 bits");
+                ("transactionid", Value::Null, Value::Null, Value::Int(low))
+            }
+            LockedThing::Advisory(_) => ("advisory", Value::Null, Value::Null, Value::Null),
+        };
+        let in_database = !matches!(thing, LockedThing::Virtual | LockedThing::Xact(_));
+        into.extend([
+            Value::Text(name.into()),
+            if in_database { Value::Int(DATABASE) } else { Value::Null },
+            relation,
+            virtual_xid,
+            xid,
+            text(own_virtual),
+            Value::Int(FIRST_PID + i64::from(row.session)),
+            Value::Text(mode_name(row.mode).into()),
+            Value::Bool(row.granted),
+        ]);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum LockedThing {
+    Relation(TableId),
+    Tuple(TableId),
+    Virtual,
+    Xact(Xid),
+    Advisory(#[expect(dead_code, reason = "its columns are not modelled")] AdvisoryKey),
+}

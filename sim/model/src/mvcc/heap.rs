@@ -1,0 +1,256 @@
+//! A table's rows: tuple versions in the order in which they were written, their values in one flat list.
+//!
+//! [`Table::keep`] makes a base of what is committed: dead versions go, living ones are frozen. [`Table::reset`] takes back everything
+//! since: it cuts the lists off and mends the few headers of the base that were written to.
+
+use smallvec::SmallVec;
+
+use super::index::Index;
+use super::xid::{FROZEN_XID, NO_XID, State, Xacts, Xid};
+use crate::plan::{ColumnId, RowLockStrength};
+use crate::types::Value;
+
+/// A tuple version's place in its table.
+pub(crate) type TupleId = u32;
+
+/// No tuple.
+pub(crate) const NO_TUPLE: TupleId = TupleId::MAX;
+
+const NO_LOCKERS: u32 = u32::MAX;
+
+/// What is known of a tuple version beside its values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    /// Who wrote it, and in which command.
+    pub(crate) xmin: Xid,
+    pub(crate) cmin: u32,
+    /// Who deleted it or put a new version in its place, and in which command.
+    pub(crate) xmax: Xid,
+    pub(crate) cmax: u32,
+    /// The version that `xmax` put in its place; none where it deleted.
+    pub(crate) next: TupleId,
+    lockers: u32,
+    /// `xmax` deleted it or changed a key column: this excludes even KEY SHARE.
+    pub(crate) key_gone: bool,
+    /// No index names it: it is found through the version before it (a heap-only tuple).
+    pub(crate) heap_only: bool,
+    touched: bool,
+}
+
+impl Header {
+    fn new(xmin: Xid, cmin: u32, heap_only: bool) -> Self {
+        Self {
+            xmin,
+            cmin,
+            xmax: NO_XID,
+            cmax: 0,
+            next: NO_TUPLE,
+            lockers: NO_LOCKERS,
+            key_gone: false,
+            heap_only,
+            touched: false,
+        }
+    }
+
+    /// How strongly `xmax` holds the row.
+    pub(crate) fn xmax_strength(&self) -> RowLockStrength {
+        if self.key_gone { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate }
+    }
+}
+
+/// A row lock that writes no new version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Locker {
+    pub(crate) xid: Xid,
+    pub(crate) strength: RowLockStrength,
+}
+
+/// A table's storage.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    /// Columns a row, those that expression indexes compute included.
+    pub(crate) stride: usize,
+    headers: Vec<Header>,
+    values: Vec<Value>,
+    pub(crate) indexes: Vec<Index>,
+    /// Columns of unique indexes that a foreign key might refer to.
+    pub(crate) key_columns: Vec<ColumnId>,
+    /// Columns that any index uses: an update of one of them is entered into the indexes.
+    pub(crate) indexed_columns: Vec<ColumnId>,
+    lockers: Vec<SmallVec<[Locker; 2]>>,
+    /// How many versions the base has, and which of them have been written to since.
+    kept: u32,
+    touched: Vec<TupleId>,
+}
+
+impl Table {
+    pub(crate) fn new(stride: usize) -> Self {
+        Self { stride, ..Self::default() }
+    }
+
+    /// An empty one of the same shape, for TRUNCATE.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            stride: self.stride,
+            indexes: self.indexes.iter().map(Index::emptied).collect(),
+            key_columns: self.key_columns.clone(),
+            indexed_columns: self.indexed_columns.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn len(&self) -> TupleId {
+        TupleId::try_from(self.headers.len()).expect("fewer than 2^32 tuple versions a table")
+    }
+
+    pub(crate) fn header(&self, tuple: TupleId) -> &Header {
+        &self.headers[tuple as usize]
+    }
+
+    pub(crate) fn row(&self, tuple: TupleId) -> &[Value] {
+        let start = tuple as usize * self.stride;
+        &self.values[start..start + self.stride]
+    }
+
+    pub(crate) fn value(&self, tuple: TupleId, column: u16) -> &Value {
+        &self.values[tuple as usize * self.stride + usize::from(column)]
+    }
+
+    /// Appends a version; its values are taken out of `row`.
+    pub(crate) fn append(&mut self, xmin: Xid, cmin: u32, heap_only: bool, row: &mut Vec<Value>) -> TupleId {
+        debug_assert_eq!(row.len(), self.stride);
+        let tuple = self.len();
+        self.headers.push(Header::new(xmin, cmin, heap_only));
+        self.values.append(row);
+        tuple
+    }
+
+    /// A header to write to.
+    pub(crate) fn touch(&mut self, tuple: TupleId) -> &mut Header {
+        let header = &mut self.headers[tuple as usize];
+        if tuple < self.kept && !header.touched {
+            header.touched = true;
+            self.touched.push(tuple);
+        }
+        header
+    }
+
+    /// The row locks on a version, ended ones included.
+    pub(crate) fn lockers(&self, tuple: TupleId) -> &[Locker] {
+        match self.headers[tuple as usize].lockers {
+            NO_LOCKERS => &[],
+            list => &self.lockers[list as usize],
+        }
+    }
+
+    /// Adds a row lock, and forgets those whose transactions have ended.
+    pub(crate) fn add_locker(&mut self, tuple: TupleId, locker: Locker, xacts: &Xacts) {
+        let next = u32::try_from(self.lockers.len()).expect("fewer than 2^32 locked rows");
+        let header = self.touch(tuple);
+        if header.lockers == NO_LOCKERS {
+            header.lockers = next;
+            self.lockers.push(SmallVec::new());
+        }
+        let list = self.headers[tuple as usize].lockers;
+        let list = &mut self.lockers[list as usize];
+        list.retain(|old| xacts.state(old.xid) == State::Running && (old.xid != locker.xid || old.strength > locker.strength));
+        list.push(locker);
+    }
+
+    /// Makes what is committed the base of the resets to come. No transaction is open.
+    pub(crate) fn keep(&mut self, xacts: &Xacts) {
+        let mut kept = 0;
+        let mut places = vec![NO_TUPLE; self.headers.len()];
+        for tuple in 0..self.len() {
+            if self.is_committed(tuple, xacts) {
+                places[tuple as usize] = kept;
+                kept += 1;
+            }
+        }
+        let entries: Vec<Vec<TupleId>> =
+            self.indexes.iter().map(|index| index.entries().filter_map(|root| self.living(root, &places)).collect()).collect();
+        for (tuple, place) in places.iter().enumerate().filter(|(_, place)| **place != NO_TUPLE) {
+            for column in 0..self.stride {
+                self.values.swap(*place as usize * self.stride + column, tuple * self.stride + column);
+            }
+        }
+        self.headers.truncate(kept as usize);
+        self.headers.fill(Header::new(FROZEN_XID, 0, false));
+        self.values.truncate(kept as usize * self.stride);
+        self.lockers.clear();
+        self.touched.clear();
+        self.kept = kept;
+        for (index, entries) in self.indexes.iter_mut().zip(entries) {
+            index.keep(&self.values, self.stride, entries);
+        }
+    }
+
+    /// Where the living version on an index entry's chain is going to stand.
+    fn living(&self, root: TupleId, places: &[TupleId]) -> Option<TupleId> {
+        let mut tuple = Some(root);
+        while let Some(version) = tuple {
+            if places[version as usize] != NO_TUPLE {
+                return Some(places[version as usize]);
+            }
+            tuple = self.next_in_chain(version);
+        }
+        None
+    }
+
+    /// Back to the base.
+    pub(crate) fn reset(&mut self) {
+        let kept = self.kept as usize;
+        self.headers.truncate(kept);
+        self.values.truncate(kept * self.stride);
+        self.lockers.clear();
+        while let Some(tuple) = self.touched.pop() {
+            self.headers[tuple as usize] = Header::new(FROZEN_XID, 0, false);
+        }
+        for index in &mut self.indexes {
+            index.reset();
+        }
+    }
+
+    /// The committed row that a new snapshot would see under `tuple`, if there is one.
+    pub(crate) fn is_committed(&self, tuple: TupleId, xacts: &Xacts) -> bool {
+        let header = self.header(tuple);
+        xacts.state(header.xmin) == State::Committed
+            && (header.xmax == NO_XID || xacts.state(header.xmax) != State::Committed)
+    }
+
+    /// Enters a version into index `index`.
+    pub(crate) fn enter(&mut self, index: usize, tuple: TupleId) {
+        self.indexes[index].enter(&self.values, self.stride, tuple);
+    }
+
+    /// The entries of index `index` whose first columns equal `keys`, in the index's order.
+    pub(crate) fn find(&self, index: usize, keys: &[Value], into: &mut Vec<TupleId>) {
+        self.indexes[index].find(&self.values, self.stride, keys, into);
+    }
+
+    /// Enters the versions into all indexes that are found through the version before them.
+    pub(crate) fn enter_all(&mut self) {
+        for tuple in 0..self.len() {
+            if self.header(tuple).heap_only {
+                self.touch(tuple).heap_only = false;
+                for index in &mut self.indexes {
+                    index.enter(&self.values, self.stride, tuple);
+                }
+            }
+        }
+    }
+
+    /// Makes all entries of a new index.
+    pub(crate) fn build(&mut self, mut index: Index, entries: &[TupleId]) {
+        for tuple in entries {
+            index.enter(&self.values, self.stride, *tuple);
+        }
+        self.indexes.push(index);
+    }
+
+    /// The next version on an index entry's chain.
+    pub(crate) fn next_in_chain(&self, tuple: TupleId) -> Option<TupleId> {
+        let next = self.header(tuple).next;
+        (next != NO_TUPLE && self.header(next).heap_only).then_some(next)
+    }
+}

@@ -1,0 +1,454 @@
+//! The server: what a client calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Relation, TableId};
+use crate::error::Error;
+use crate::exec::{self, Flow};
+use crate::lock::Locks;
+use crate::mvcc::{Table, TupleId, Xacts};
+use crate::plan::{Body, Plan};
+use crate::sequence::Sequence;
+use crate::session::Session;
+use crate::types::{Type, Value};
+
+/// A session's number, from 0; a closed session's number is given out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u32);
+
+impl SessionId {
+    fn number(self) -> u16 {
+        u16::try_from(self.0).expect("a session of this server")
+    }
+}
+
+/// A prepared statement. It is the server's, for all sessions, and outlives [`Server::reset`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared(u32);
+
+/// What became of a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It was executed.
+    Done(Answer),
+    /// It waits for a lock; its outcome comes from [`Server::next_woken`].
+    Waits,
+    /// It failed, and rolled back what PostgreSQL rolls back.
+    Failed(Error),
+}
+
+/// What a statement answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What was done. A COMMIT of a failed transaction answers `Rollback`.
+    pub tag: CommandTag,
+    /// How many rows it wrote, or returned if it only reads.
+    pub affected: u64,
+    /// The rows that it returns.
+    pub rows: Rows,
+}
+
+/// What kind of statement was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are PostgreSQL's")]
+pub enum CommandTag {
+    Begin,
+    Commit,
+    Rollback,
+    Select,
+    Insert,
+    Update,
+    Delete,
+    /// Any other, by PostgreSQL's name for it.
+    Other(&'static str),
+}
+
+/// The rows of an answer: equally many values each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    width: usize,
+    count: usize,
+    values: Vec<Value>,
+}
+
+impl Rows {
+    pub(crate) fn new(width: usize, count: usize, values: Vec<Value>) -> Self {
+        debug_assert_eq!(width * count, values.len());
+        Self { width, count, values }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The rows, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[Value]> {
+        (0..self.count).map(|row| &self.values[row * self.width..(row + 1) * self.width])
+    }
+
+    /// All values, row by row.
+    pub fn into_values(self) -> Vec<Value> {
+        self.values
+    }
+}
+
+/// A table, found once by name and then read often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableHandle(TableId);
+
+/// Everything but the plans.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    pub(crate) catalog: Catalog,
+    /// By the catalog's numbers, as are the sequences; where the number is something else's, an empty one.
+    pub(crate) tables: Vec<Table>,
+    pub(crate) sequences: Vec<Sequence>,
+    pub(crate) xacts: Xacts,
+    pub(crate) locks: Locks,
+    pub(crate) sessions: Vec<Session>,
+    /// Microseconds since the Unix epoch, virtual.
+    pub(crate) clock: i64,
+    pub(crate) commits: u64,
+    /// The storage of tables that were truncated since [`Server::keep`], for [`Server::reset`].
+    pub(crate) put_aside: Vec<(TableId, Table)>,
+    /// Room for an index search that is over before anything else begins.
+    pub(crate) scratch: Vec<TupleId>,
+}
+
+/// What [`Server::reset`] puts back that does not stand in the tables themselves.
+#[derive(Clone, Debug)]
+struct Kept {
+    catalog: Catalog,
+    sequences: Vec<Sequence>,
+    sessions: usize,
+    clock: i64,
+    commits: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Statement {
+    sql: Arc<str>,
+    plan: Arc<Plan>,
+    /// Of the catalog that it was compiled under.
+    version: u64,
+}
+
+/// A database server in memory, with one database. See the [crate's documentation](crate).
+#[derive(Clone, Debug)]
+pub struct Server {
+    core: Core,
+    statements: Vec<Statement>,
+    by_text: BTreeMap<Arc<str>, Prepared>,
+    kept: Kept,
+}
+
+/// 2020-01-01 00:00:00 UTC.
+const FIRST_CLOCK: i64 = 1_577_836_800_000_000;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// An empty database.
+    pub fn new() -> Self {
+        let core = Core {
+            catalog: Catalog::new(),
+            tables: Vec::new(),
+            sequences: Vec::new(),
+            xacts: Xacts::new(),
+            locks: Locks::default(),
+            sessions: Vec::new(),
+            clock: FIRST_CLOCK,
+            commits: 0,
+            put_aside: Vec::new(),
+            scratch: Vec::new(),
+        };
+        let kept = Kept {
+            catalog: core.catalog.clone(),
+            sequences: Vec::new(),
+            sessions: 0,
+            clock: FIRST_CLOCK,
+            commits: 0,
+        };
+        Self { core, statements: Vec::new(), by_text: BTreeMap::new(), kept }
+    }
+
+    /// Opens a session.
+    pub fn connect(&mut self) -> SessionId {
+        let free = self.core.sessions.iter().position(|session| !session.connected);
+        let number = free.unwrap_or(self.core.sessions.len());
+        if free.is_none() {
+            self.core.sessions.push(Session::default());
+            self.core.locks.set_sessions(self.core.sessions.len());
+        }
+        self.core.sessions[number].connected = true;
+        SessionId(u32::try_from(number).expect("fewer than 2^16 sessions"))
+    }
+
+    /// Closes a session: what it waits for is forgotten, its transaction is rolled back, its locks are released.
+    pub fn disconnect(&mut self, session: SessionId) {
+        self.core.disconnect(session.number());
+    }
+
+    /// Parses and compiles one statement. The same text gives the same statement.
+    pub fn prepare(&mut self, sql: &str) -> Result<Prepared, Error> {
+        if let Some(known) = self.by_text.get(sql).copied() {
+            self.refresh(known)?;
+            return Ok(known);
+        }
+        let statement = Statement {
+            sql: sql.into(),
+            plan: Arc::new(compile(sql, &self.core.catalog)?),
+            version: self.core.catalog.version(),
+        };
+        let prepared = Prepared(u32::try_from(self.statements.len()).expect("fewer than 2^32 statements"));
+        self.by_text.insert(statement.sql.clone(), prepared);
+        self.statements.push(statement);
+        Ok(prepared)
+    }
+
+    /// Compiles a statement anew if the catalog has changed.
+    fn refresh(&mut self, prepared: Prepared) -> Result<(), Error> {
+        let statement = &mut self.statements[prepared.0 as usize];
+        if statement.version != self.core.catalog.version() {
+            statement.plan = Arc::new(compile(&statement.sql, &self.core.catalog)?);
+            statement.version = self.core.catalog.version();
+        }
+        Ok(())
+    }
+
+    /// Names and types of the columns that a statement answers with.
+    pub fn columns(&self, prepared: Prepared) -> impl ExactSizeIterator<Item = (&str, Type)> {
+        self.statements[prepared.0 as usize].plan.columns.iter().map(|(name, ty)| (&**name, *ty))
+    }
+
+    /// The types of a statement's parameters.
+    pub fn params(&self, prepared: Prepared) -> &[Type] {
+        &self.statements[prepared.0 as usize].plan.params
+    }
+
+    /// Executes a statement on a session that waits for nothing. Outside a transaction block it is a transaction of its own.
+    pub fn execute(&mut self, session: SessionId, prepared: Prepared, params: &[Value]) -> Outcome {
+        let me = session.number();
+        assert!(self.core.session(me).connected, "session {me} is not connected");
+        assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its statement is not done");
+        if self.statements[prepared.0 as usize].version != self.core.catalog.version() {
+            if let Err(error) = self.refresh(prepared) {
+                self.core.fail(me);
+                return Outcome::Failed(error);
+            }
+        }
+        let plan = &self.statements[prepared.0 as usize].plan;
+        let flow = exec::start(&mut self.core, me, plan, params);
+        self.core.finish(me, plan, flow)
+    }
+
+    /// Prepares and executes one statement without parameters.
+    pub fn query(&mut self, session: SessionId, sql: &str) -> Outcome {
+        match self.prepare(sql) {
+            Ok(prepared) => self.execute(session, prepared, &[]),
+            Err(error) => {
+                let me = session.number();
+                let failed = self.core.session(me).transaction.as_ref().is_some_and(|open| open.failed);
+                self.core.fail(me);
+                Outcome::Failed(if failed { exec::aborted() } else { error })
+            }
+        }
+    }
+
+    /// Goes on with the next statement whose wait is over, in the order in which the locks were granted, until one has an
+    /// outcome. One that waits again is not reported.
+    pub fn next_woken(&mut self) -> Option<(SessionId, Outcome)> {
+        while let Some((me, expired)) = self.core.locks.granted.pop_front() {
+            let Some(plan) = self.core.session_mut(me).waiting.take() else { continue };
+            let flow = if expired {
+                Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
+            } else {
+                exec::resume(&mut self.core, me, &plan)
+            };
+            let outcome = self.core.finish(me, &plan, flow);
+            if outcome != Outcome::Waits {
+                return Some((SessionId(u32::from(me)), outcome));
+            }
+        }
+        None
+    }
+
+    /// Whether a session's statement waits.
+    pub fn is_waiting(&self, session: SessionId) -> bool {
+        self.core.session(session.number()).waiting.is_some()
+    }
+
+    /// The sessions that a waiting session waits for, as `pg_blocking_pids` lists them.
+    pub fn blockers(&self, session: SessionId) -> Vec<SessionId> {
+        let blockers = self.core.locks.blockers(session.number(), &self.core.xacts);
+        blockers.into_iter().map(|blocker| SessionId(u32::from(blocker))).collect()
+    }
+
+    /// Whether a session is in a transaction block, failed or not.
+    pub fn in_transaction(&self, session: SessionId) -> bool {
+        self.core.session(session.number()).transaction.as_ref().is_some_and(|open| open.explicit)
+    }
+
+    /// Makes the present the state that [`Server::reset`] goes back to. No transaction may be open.
+    pub fn keep(&mut self) {
+        let core = &mut self.core;
+        assert!(core.sessions.iter().all(|session| session.transaction.is_none()), "a transaction is open");
+        for (id, table) in core.tables.iter_mut().enumerate() {
+            let id = TableId::try_from(id).expect("numbers of tables fit");
+            if core.catalog.find_table(id).is_some() {
+                table.keep(&core.xacts);
+            } else {
+                *table = Table::default();
+            }
+        }
+        core.put_aside.clear();
+        core.xacts.keep();
+        self.kept = Kept {
+            catalog: core.catalog.clone(),
+            sequences: core.sequences.clone(),
+            sessions: core.sessions.iter().filter(|session| session.connected).count(),
+            clock: core.clock,
+            commits: core.commits,
+        };
+    }
+
+    /// Puts everything back to what it was at [`Server::keep`]. Sessions that were opened since are closed.
+    pub fn reset(&mut self) {
+        let (core, kept) = (&mut self.core, &self.kept);
+        core.locks.clear();
+        for session in &mut core.sessions {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.restore_storage(&mut core.tables);
+            }
+            session.close();
+        }
+        for session in core.sessions.iter_mut().take(kept.sessions) {
+            session.connected = true;
+        }
+        for (table, storage) in core.put_aside.drain(..) {
+            core.tables[table as usize] = storage;
+        }
+        for table in &mut core.tables {
+            table.reset();
+        }
+        if core.catalog.version() != kept.catalog.version() {
+            core.catalog.restore(kept.catalog.clone());
+        }
+        core.sequences.clone_from(&kept.sequences);
+        core.sequences.resize(core.tables.len(), Sequence::default());
+        core.xacts.reset();
+        core.clock = kept.clock;
+        core.commits = kept.commits;
+    }
+
+    /// The next transaction id to be assigned.
+    pub fn set_next_xid(&mut self, xid: u64) {
+        self.core.xacts.set_next(xid);
+    }
+
+    /// How many transactions that had an id have committed: as long as it stands still, so does the committed state.
+    pub fn commits(&self) -> u64 {
+        self.core.commits
+    }
+
+    /// A table by name, `schema.table` or in `public`.
+    pub fn table(&self, name: &str) -> Option<TableHandle> {
+        let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+        match self.core.catalog.lookup(schema, name)? {
+            Relation::Table(id) => Some(TableHandle(id)),
+            Relation::Index(_) | Relation::Sequence(_) => None,
+        }
+    }
+
+    /// The rows of a table that a new snapshot would see, in the order in which they were written.
+    pub fn committed(&self, table: TableHandle) -> impl Iterator<Item = &[Value]> {
+        let (table, width) = (&self.core.tables[table.0 as usize], self.core.catalog.table(table.0).columns.len());
+        let committed = (0..table.len()).filter(|tuple| table.is_committed(*tuple, &self.core.xacts));
+        committed.map(move |tuple| &table.row(tuple)[..width])
+    }
+
+    /// The virtual time, in microseconds since the Unix epoch.
+    pub fn clock(&self) -> i64 {
+        self.core.clock
+    }
+
+    /// Moves the virtual time on by `microseconds`. Waits whose `lock_timeout` has passed end; ask [`Server::next_woken`].
+    pub fn advance_clock(&mut self, microseconds: i64) {
+        self.core.clock += microseconds;
+        self.core.locks.expire(self.core.clock);
+    }
+
+    /// When the next `lock_timeout` of a waiting session passes.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.core.locks.next_waiter_to_expire().and_then(|waiter| waiter.deadline)
+    }
+}
+
+impl Core {
+    fn disconnect(&mut self, me: u16) {
+        self.locks.cancel_wait(me);
+        self.locks.granted.retain(|(session, _)| *session != me);
+        self.roll_back(me);
+        self.locks.release_advisory_scope(me, crate::lock::AdvisoryScope::Session);
+        self.session_mut(me).close();
+    }
+
+    /// Turns how a statement went into its outcome: keeps what waits, ends what is done.
+    fn finish(&mut self, me: u16, plan: &Arc<Plan>, flow: Flow) -> Outcome {
+        match flow {
+            Flow::Done(answer) => {
+                let open = self.session_mut(me).transaction.as_mut();
+                if let Some(transaction) = open {
+                    if transaction.explicit {
+                        transaction.command += 1;
+                    } else {
+                        self.commit(me);
+                    }
+                }
+                Outcome::Done(answer)
+            }
+            Flow::Waits => {
+                self.session_mut(me).waiting = Some(plan.clone());
+                Outcome::Waits
+            }
+            Flow::Failed(error) => {
+                self.fail(me);
+                Outcome::Failed(error)
+            }
+        }
+    }
+
+    /// Makes room for what the catalog names.
+    pub(crate) fn set_tables(&mut self, numbers: usize) {
+        self.tables.resize_with(numbers.max(self.tables.len()), Table::default);
+        self.sequences.resize(self.tables.len(), Sequence::default());
+        self.locks.set_tables(self.tables.len());
+    }
+}
+
+fn compile(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
+    let mut statements = crate::parse::parse(sql)?;
+    let first = if statements.len() == 1 { statements.pop() } else { None };
+    let statement =
+        first.ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))?;
+    crate::exec::bridge::compile(statement, catalog)
+}
+
+impl Plan {
+    /// Whether a failed transaction block takes it.
+    pub(crate) fn ends_failure(&self) -> bool {
+        use crate::plan::Utility::{Commit, Rollback, RollbackTo};
+        matches!(self.body, Body::Utility(Commit | Rollback | RollbackTo(_)))
+    }
+}

@@ -1,0 +1,326 @@
+//! Sessions and their transactions: begin, commit, roll back, savepoints, and when an id is assigned.
+//!
+//! Source: PostgreSQL, src/backend/access/transam/xact.c.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::catalog::{Catalog, SequenceId, TableId};
+use crate::error::Error;
+use crate::exec::Activation;
+use crate::lock::{AdvisoryKey, AdvisoryScope};
+use crate::mvcc::{NO_XID, Snapshot, State, Table, Xid};
+use crate::plan::{Isolation, Plan, TableLockMode, TransactionModes};
+use crate::sequence::Sequence;
+use crate::server::Core;
+use crate::settings::Settings;
+
+/// A connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) connected: bool,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) settings: Settings,
+    /// What `currval` gives.
+    pub(crate) sequences: Vec<(SequenceId, i64)>,
+    /// The state of its statement, kept for the next one when it is done.
+    pub(crate) activation: Box<Activation>,
+    /// The plan of a statement that waits.
+    pub(crate) waiting: Option<Arc<Plan>>,
+}
+
+/// A transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    /// Begun by BEGIN, not by a single statement.
+    pub(crate) explicit: bool,
+    /// After an error: until its end it takes no commands.
+    pub(crate) failed: bool,
+    pub(crate) isolation: Isolation,
+    pub(crate) read_only: bool,
+    /// The command that runs or will run next.
+    pub(crate) command: u32,
+    pub(crate) xid: Xid,
+    /// All ids of this transaction, those of its savepoints included, that have not been rolled back.
+    xids: SmallVec<[Xid; 2]>,
+    /// REPEATABLE READ: the snapshot of its first statement.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// When it began.
+    pub(crate) started: i64,
+    savepoints: Vec<Savepoint>,
+    /// The catalog before its first DDL.
+    catalog: Option<Catalog>,
+    /// What TRUNCATE has put aside.
+    truncated: Vec<(TableId, Table)>,
+    /// Where sequences stood that TRUNCATE .. RESTART IDENTITY has put back.
+    pub(crate) restarted: Vec<(SequenceId, Sequence)>,
+    /// Whether any statement has taken a snapshot.
+    pub(crate) has_snapshot: bool,
+    /// Transaction-level advisory locks, in the order in which they were taken.
+    pub(crate) advisory: Vec<(AdvisoryKey, TableLockMode)>,
+}
+
+/// What there was when a savepoint was made.
+#[derive(Clone, Debug)]
+struct Savepoint {
+    name: Arc<str>,
+    /// The id of what was written since.
+    xid: Xid,
+    xids: usize,
+    tables: usize,
+    advisory: usize,
+    settings: usize,
+    truncated: usize,
+    restarted: usize,
+    catalog: Catalog,
+}
+
+impl Session {
+    /// Forgets everything; what its vectors have allocated stays.
+    pub(crate) fn close(&mut self) {
+        self.connected = false;
+        self.transaction = None;
+        self.settings.clear();
+        self.sequences.clear();
+        self.waiting = None;
+    }
+}
+
+impl Transaction {
+    /// The ids that it has.
+    pub(crate) fn xids(&self) -> &[Xid] {
+        &self.xids
+    }
+
+    /// Puts back what TRUNCATE has put aside.
+    pub(crate) fn restore_storage(&mut self, tables: &mut [Table]) {
+        while let Some((table, storage)) = self.truncated.pop() {
+            tables[table as usize] = storage;
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn session(&self, me: u16) -> &Session {
+        &self.sessions[usize::from(me)]
+    }
+
+    pub(crate) fn session_mut(&mut self, me: u16) -> &mut Session {
+        &mut self.sessions[usize::from(me)]
+    }
+
+    /// The transaction of a session in which a statement runs.
+    pub(crate) fn transaction(&self, me: u16) -> &Transaction {
+        self.session(me).transaction.as_ref().expect("a statement runs in a transaction")
+    }
+
+    pub(crate) fn transaction_mut(&mut self, me: u16) -> &mut Transaction {
+        self.session_mut(me).transaction.as_mut().expect("a statement runs in a transaction")
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&mut self, me: u16, explicit: bool, modes: TransactionModes) {
+        let started = self.clock;
+        self.session_mut(me).transaction = Some(Transaction {
+            explicit,
+            failed: false,
+            isolation: modes.isolation.unwrap_or(Isolation::ReadCommitted),
+            read_only: modes.read_only.unwrap_or(false),
+            command: 0,
+            xid: NO_XID,
+            xids: SmallVec::new(),
+            snapshot: None,
+            started,
+            savepoints: Vec::new(),
+            catalog: None,
+            truncated: Vec::new(),
+            restarted: Vec::new(),
+            has_snapshot: false,
+            advisory: Vec::new(),
+        });
+    }
+
+    /// The id under which a session writes now; it is assigned where there is none yet, the transaction's own first.
+    pub(crate) fn assign_xid(&mut self, me: u16) -> Xid {
+        let session = &mut self.sessions[usize::from(me)];
+        let transaction = session.transaction.as_mut().expect("a statement runs in a transaction");
+        if transaction.xid == NO_XID {
+            transaction.xid = self.xacts.assign(me, None);
+            transaction.xids.push(transaction.xid);
+        }
+        for savepoint in &mut transaction.savepoints {
+            if savepoint.xid == NO_XID {
+                savepoint.xid = self.xacts.assign(me, Some(transaction.xid));
+                transaction.xids.push(savepoint.xid);
+            }
+        }
+        transaction.savepoints.last().map_or(transaction.xid, |savepoint| savepoint.xid)
+    }
+
+    /// The id of the transaction itself, whatever savepoint it is in.
+    pub(crate) fn assign_top_xid(&mut self, me: u16) -> Xid {
+        let transaction = self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
+        if transaction.xid == NO_XID {
+            transaction.xid = self.xacts.assign(me, None);
+            transaction.xids.push(transaction.xid);
+        }
+        transaction.xid
+    }
+
+    /// Commits; the transaction has not failed.
+    pub(crate) fn commit(&mut self, me: u16) {
+        self.end(me, State::Committed);
+    }
+
+    /// Rolls the whole transaction back.
+    pub(crate) fn roll_back(&mut self, me: u16) {
+        self.undo_since(me, None);
+        self.end(me, State::Aborted);
+    }
+
+    fn end(&mut self, me: u16, state: State) {
+        let Some(transaction) = self.session_mut(me).transaction.take() else { return };
+        let committed = state == State::Committed;
+        if committed && transaction.xid != NO_XID {
+            self.commits += 1;
+        }
+        // All ids end before anybody goes on.
+        for xid in transaction.xids.iter().rev() {
+            self.xacts.end(*xid, state);
+        }
+        for (table, storage) in transaction.truncated {
+            if !self.put_aside.iter().any(|(aside, _)| *aside == table) {
+                self.put_aside.push((table, storage));
+            }
+        }
+        for xid in &transaction.xids {
+            self.locks.end_xact(*xid);
+        }
+        self.release_transaction_locks(me);
+        self.session_mut(me).settings.end_transaction(committed);
+    }
+
+    fn release_transaction_locks(&mut self, me: u16) {
+        self.locks.release_tables(me, 0);
+        self.locks.release_tuples(me);
+        self.locks.release_advisory_scope(me, AdvisoryScope::Transaction);
+    }
+
+    /// A statement has failed: what it was part of is rolled back, and its locks are released, at once.
+    pub(crate) fn fail(&mut self, me: u16) {
+        let Some(transaction) = &self.session(me).transaction else { return };
+        if !transaction.explicit {
+            self.roll_back(me);
+            return;
+        }
+        let innermost = transaction.savepoints.len().checked_sub(1);
+        self.undo_since(me, innermost);
+        if innermost.is_none() {
+            self.release_transaction_locks(me);
+        }
+        self.transaction_mut(me).failed = true;
+    }
+
+    /// Rolls back what was done since savepoint number `since`, or all.
+    fn undo_since(&mut self, me: u16, since: Option<usize>) {
+        let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
+        let savepoint = since.map(|number| &transaction.savepoints[number]);
+        let outer = &transaction.savepoints[..since.unwrap_or(0)];
+        // An id that something outside got only when the savepoint's part first wrote is not taken back.
+        let stays = |xid: Xid| since.is_some() && (xid == transaction.xid || outer.iter().any(|around| around.xid == xid));
+        let (mut ended, first) = (SmallVec::<[Xid; 4]>::new(), savepoint.map_or(0, |savepoint| savepoint.xids));
+        for xid in transaction.xids.drain(first..).collect::<SmallVec<[Xid; 4]>>() {
+            if stays(xid) {
+                transaction.xids.push(xid);
+            } else {
+                ended.push(xid);
+            }
+        }
+        for xid in ended.iter().rev() {
+            self.xacts.end(*xid, State::Aborted);
+        }
+        let truncated = savepoint.map_or(0, |savepoint| savepoint.truncated);
+        while transaction.truncated.len() > truncated {
+            let (table, storage) = transaction.truncated.pop().expect("not empty");
+            self.tables[table as usize] = storage;
+        }
+        for (sequence, old) in transaction.restarted.drain(savepoint.map_or(0, |savepoint| savepoint.restarted)..).rev() {
+            self.sequences[sequence as usize] = old;
+        }
+        match savepoint {
+            Some(savepoint) => self.catalog.restore(savepoint.catalog.clone()),
+            None => transaction.catalog.take().into_iter().for_each(|catalog| self.catalog.restore(catalog)),
+        }
+        for xid in &ended {
+            self.locks.end_xact(*xid);
+        }
+        self.locks.release_tuples(me);
+        if let Some(savepoint) = savepoint {
+            self.locks.release_tables(me, savepoint.tables);
+            for (key, mode) in transaction.advisory.drain(savepoint.advisory..) {
+                self.locks.release_advisory(me, key, mode);
+            }
+            self.session_mut(me).settings.roll_back_to(savepoint.settings);
+        }
+        if since.is_none() {
+            transaction.xid = NO_XID;
+        }
+        self.session_mut(me).transaction = Some(transaction);
+    }
+
+    /// SAVEPOINT.
+    pub(crate) fn savepoint(&mut self, me: u16, name: &Arc<str>) {
+        let (tables, settings) = (self.locks.tables_of(me).len(), self.session(me).settings.mark());
+        let catalog = self.catalog.clone();
+        let transaction = self.transaction_mut(me);
+        transaction.savepoints.push(Savepoint {
+            name: name.clone(),
+            xid: NO_XID,
+            xids: transaction.xids.len(),
+            tables,
+            advisory: transaction.advisory.len(),
+            settings,
+            truncated: transaction.truncated.len(),
+            restarted: transaction.restarted.len(),
+            catalog,
+        });
+    }
+
+    fn find_savepoint(&self, me: u16, name: &str) -> Result<usize, Error> {
+        let found = self.transaction(me).savepoints.iter().rposition(|savepoint| *savepoint.name == *name);
+        found.ok_or_else(|| Error::new("3B001", format!("savepoint \"{name}\" does not exist")))
+    }
+
+    /// ROLLBACK TO SAVEPOINT: the savepoint stays.
+    pub(crate) fn roll_back_to(&mut self, me: u16, name: &str) -> Result<(), Error> {
+        let number = self.find_savepoint(me, name)?;
+        self.undo_since(me, Some(number));
+        let transaction = self.transaction_mut(me);
+        transaction.savepoints.truncate(number + 1);
+        transaction.savepoints[number].xid = NO_XID;
+        transaction.failed = false;
+        Ok(())
+    }
+
+    /// RELEASE SAVEPOINT: what was done since stays, as a part of what is around it.
+    pub(crate) fn release(&mut self, me: u16, name: &str) -> Result<(), Error> {
+        let number = self.find_savepoint(me, name)?;
+        self.transaction_mut(me).savepoints.truncate(number);
+        Ok(())
+    }
+
+    /// Before DDL: remembers the catalog, for a rollback.
+    pub(crate) fn save_catalog(&mut self, me: u16) {
+        let catalog = &self.catalog;
+        let transaction = self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
+        transaction.catalog.get_or_insert_with(|| catalog.clone());
+    }
+
+    /// Puts an empty table in a table's place, for the transaction of `me`.
+    pub(crate) fn truncate(&mut self, me: u16, table: TableId) {
+        let empty = self.tables[table as usize].emptied();
+        let storage = std::mem::replace(&mut self.tables[table as usize], empty);
+        self.transaction_mut(me).truncated.push((table, storage));
+    }
+}

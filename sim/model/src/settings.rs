@@ -1,0 +1,136 @@
+//! Run-time settings of a session: SET, SET LOCAL and `set_config`.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// The settings of a session that are not at their defaults.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    session: Vec<(Arc<str>, Arc<str>)>,
+    /// Until the end of the transaction.
+    local: Vec<(Arc<str>, Arc<str>)>,
+    /// What a rollback puts back: which layer, the name and the old value.
+    undo: Vec<(bool, Arc<str>, Option<Arc<str>>)>,
+}
+
+/// Settings that are known, and their defaults. Others need a dot in their names.
+const DEFAULTS: [(&str, &str); 12] = [
+    ("application_name", ""),
+    ("client_encoding", "UTF8"),
+    ("deadlock_timeout", "1s"),
+    ("default_transaction_isolation", "read committed"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("search_path", "\"$user\", public"),
+    ("server_version_num", "150000"),
+    ("statement_timeout", "0"),
+    ("synchronous_commit", "on"),
+    ("timezone", "Etc/UTC"),
+    ("transaction_read_only", "off"),
+];
+
+fn default(name: &str) -> Option<&'static str> {
+    DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+fn put(layer: &mut Vec<(Arc<str>, Arc<str>)>, name: &Arc<str>, value: Option<Arc<str>>) -> Option<Arc<str>> {
+    let place = layer.iter().position(|(known, _)| known == name);
+    match (place, value) {
+        (Some(place), Some(value)) => Some(std::mem::replace(&mut layer[place].1, value)),
+        (Some(place), None) => Some(layer.remove(place).1),
+        (None, Some(value)) => {
+            layer.push((name.clone(), value));
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+impl Settings {
+    /// The value of a setting; none: there is no such setting.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let set = self.local.iter().chain(&self.session).find(|(known, _)| **known == *name);
+        set.map(|(_, value)| &**value).or_else(|| default(name))
+    }
+
+    /// Sets a value, or with none puts back the default.
+    pub(crate) fn set(&mut self, name: &Arc<str>, value: Option<Arc<str>>, local: bool) -> Result<(), Error> {
+        let custom = name.contains('.');
+        if !custom && default(name).is_none() {
+            return Err(unknown(name));
+        }
+        if name.ends_with("_timeout") && let Some(value) = &value {
+            microseconds(name, value)?;
+        }
+        if custom && !self.session.iter().any(|(known, _)| known == name) {
+            // Once its name was used, a custom setting exists, empty, for the rest of the session.
+            self.session.push((name.clone(), "".into()));
+        }
+        let layer = if local { &mut self.local } else { &mut self.session };
+        let old = put(layer, name, value);
+        self.undo.push((local, name.clone(), old));
+        if !local && let Some(old) = put(&mut self.local, name, None) {
+            self.undo.push((true, name.clone(), Some(old)));
+        }
+        Ok(())
+    }
+
+    /// How much there is to undo, for a savepoint.
+    pub(crate) fn mark(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Takes back what was set since `mark`.
+    pub(crate) fn roll_back_to(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            let (local, name, old) = self.undo.pop().expect("not empty");
+            put(if local { &mut self.local } else { &mut self.session }, &name, old);
+        }
+    }
+
+    /// Puts back all defaults.
+    pub(crate) fn clear(&mut self) {
+        self.session.clear();
+        self.local.clear();
+        self.undo.clear();
+    }
+
+    /// The transaction ends.
+    pub(crate) fn end_transaction(&mut self, committed: bool) {
+        if !committed {
+            self.roll_back_to(0);
+        }
+        self.undo.clear();
+        self.local.clear();
+    }
+
+    /// `lock_timeout` in microseconds; none: no limit.
+    pub(crate) fn lock_timeout(&self) -> Option<i64> {
+        let name = "lock_timeout";
+        let set = self.local.iter().chain(&self.session).find(|(known, _)| **known == *name)?;
+        microseconds(name, &set.1).ok().filter(|limit| *limit > 0)
+    }
+}
+
+pub(crate) fn unknown(name: &str) -> Error {
+    Error::new("42704", format!("unrecognized configuration parameter \"{name}\""))
+}
+
+/// A duration as SET takes it: milliseconds, or a number with a unit.
+fn microseconds(name: &str, value: &str) -> Result<i64, Error> {
+    let value = value.trim();
+    let digits = value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let unit = match value[digits.len()..].trim() {
+        "us" => Some(1),
+        "" | "ms" => Some(1_000),
+        "s" => Some(1_000_000),
+        "min" => Some(60_000_000),
+        "h" => Some(3_600_000_000),
+        "d" => Some(86_400_000_000),
+        _ => None,
+    };
+    let amount = digits.parse::<i64>().ok().filter(|amount| *amount >= 0);
+    let product = amount.zip(unit).and_then(|(amount, unit): (i64, i64)| amount.checked_mul(unit));
+    product.ok_or_else(|| Error::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")))
+}
