@@ -7,6 +7,8 @@ pub(crate) mod executor;
 pub(crate) mod lane;
 pub mod seed;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use executor::Executor;
 pub use session::{ActorContext, SimSession};

@@ -1,0 +1,309 @@
+//! The model of PostgreSQL as a [`Database`].
+//!
+//! Statements are prepared once, by their id. What is committed is read from the tables' rows directly, without SQL.
+
+use std::sync::Arc;
+
+use skiptrace::{Answer, DbError, Row, SqlState, Statement, Tag, Value};
+use skiptrace_model::{self as model, CommandTag, Prepared, Server, SessionId, TableHandle};
+
+use super::{BackendError, Database, GenerationState, Layout, Observation, ObservedEvent, ObservedSkip, Outcome};
+
+/// The first transaction id after the setup. A server that was just set up has such ones, too.
+const FIRST_XID: u64 = 1000;
+
+/// A model server, set up for a protocol.
+pub struct ModelDatabase {
+    server: Server,
+    /// By statement id.
+    prepared: Vec<Option<Prepared>>,
+    /// By the caller's session number.
+    sessions: Vec<Option<SessionId>>,
+    /// By the server's session number.
+    numbers: Vec<usize>,
+    params: Vec<model::Value>,
+    streams: Vec<Box<str>>,
+    events: Table<3>,
+    applied: Table<3>,
+    skips: Option<Table<3>>,
+    generations: Table<2>,
+    observed: Option<u64>,
+}
+
+/// A table and where the wanted columns stand in it.
+struct Table<const N: usize> {
+    handle: TableHandle,
+    columns: [usize; N],
+}
+
+impl ModelDatabase {
+    /// A server with `layout` set up.
+    pub fn new(layout: &Layout) -> Result<Self, BackendError> {
+        let mut server = Server::new();
+        let session = server.connect();
+        for sql in &layout.setup {
+            if let model::Outcome::Failed(error) = server.query(session, sql) {
+                return Err(failed("setup", sql, &error));
+            }
+        }
+        server.disconnect(session);
+        server.set_next_xid(FIRST_XID);
+        server.keep();
+        let skips = match &layout.skips {
+            Some(skips) => Some(table(&mut server, skips, ["stream_id", "version", "generation"])?),
+            None => None,
+        };
+        Ok(Self {
+            events: table(&mut server, &layout.events, ["stream_id", "version", "position"])?,
+            applied: table(&mut server, &layout.applied, ["stream_id", "version", "seq"])?,
+            skips,
+            generations: table(&mut server, &layout.generations, ["generation", "state"])?,
+            streams: layout.streams.iter().map(|stream| stream.as_str().into()).collect(),
+            server,
+            prepared: Vec::new(),
+            sessions: Vec::new(),
+            numbers: Vec::new(),
+            params: Vec::new(),
+            observed: None,
+        })
+    }
+
+    fn prepare(&mut self, statement: &Statement) -> Result<Result<Prepared, model::Error>, BackendError> {
+        let id = statement.id() as usize;
+        if let Some(Some(prepared)) = self.prepared.get(id) {
+            return Ok(Ok(*prepared));
+        }
+        match self.server.prepare(statement.sql()) {
+            Ok(prepared) => {
+                if self.prepared.len() <= id {
+                    self.prepared.resize(id + 1, None);
+                }
+                self.prepared[id] = Some(prepared);
+                Ok(Ok(prepared))
+            }
+            Err(error) if error.is_refusal() => Err(refused(statement.name(), &error)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn session(&self, session: usize) -> SessionId {
+        self.sessions[session].unwrap_or_else(|| panic!("session {session} is not connected"))
+    }
+}
+
+impl Database for ModelDatabase {
+    fn reset(&mut self) -> Result<(), BackendError> {
+        self.server.reset();
+        self.sessions.clear();
+        self.observed = None;
+        Ok(())
+    }
+
+    fn connect(&mut self, session: usize) -> Result<(), BackendError> {
+        if self.sessions.len() <= session {
+            self.sessions.resize(session + 1, None);
+        }
+        assert!(self.sessions[session].is_none(), "session {session} is connected already");
+        let id = self.server.connect();
+        self.sessions[session] = Some(id);
+        let number = id.0 as usize;
+        if self.numbers.len() <= number {
+            self.numbers.resize(number + 1, 0);
+        }
+        self.numbers[number] = session;
+        Ok(())
+    }
+
+    fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError> {
+        let id = self.session(session);
+        let outcome = match self.prepare(statement)? {
+            Ok(prepared) => {
+                self.params.clear();
+                self.params.extend(params.iter().map(to_model));
+                self.server.execute(id, prepared, &self.params)
+            }
+            // Does to the transaction what a statement that cannot be parsed does.
+            Err(_) => self.server.query(id, statement.sql()),
+        };
+        match outcome {
+            model::Outcome::Waits => Ok(Outcome::Waits),
+            model::Outcome::Failed(error) if error.is_refusal() => Err(refused(statement.name(), &error)),
+            outcome => Ok(Outcome::Answered(answer(outcome))),
+        }
+    }
+
+    fn next_woken(&mut self) -> Result<Option<(usize, Result<Answer, DbError>)>, BackendError> {
+        match self.server.next_woken() {
+            None => Ok(None),
+            Some((_, model::Outcome::Failed(error))) if error.is_refusal() => {
+                Err(refused("a statement that had waited", &error))
+            }
+            Some((session, outcome)) => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
+        }
+    }
+
+    fn blockers(&mut self, session: usize) -> Result<Vec<usize>, BackendError> {
+        let blockers = self.server.blockers(self.session(session));
+        Ok(blockers.into_iter().map(|blocker| self.numbers[blocker.0 as usize]).collect())
+    }
+
+    fn disconnect(&mut self, session: usize) -> Result<(), BackendError> {
+        let id = self.session(session);
+        self.server.disconnect(id);
+        self.sessions[session] = None;
+        Ok(())
+    }
+
+    fn has_changed(&mut self) -> bool {
+        self.observed != Some(self.server.commits())
+    }
+
+    fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
+        self.observed = Some(self.server.commits());
+        into.events.clear();
+        into.applied.clear();
+        into.skips.clear();
+        into.generations.clear();
+        for row in self.server.committed(self.events.handle) {
+            into.events.push(event(&self.streams, row, self.events.columns)?);
+        }
+        for row in self.server.committed(self.applied.handle) {
+            into.applied.push(event(&self.streams, row, self.applied.columns)?);
+        }
+        into.events.sort_unstable_by_key(|event| event.position);
+        into.applied.sort_unstable_by_key(|event| event.position);
+        if let Some(skips) = &self.skips {
+            for row in self.server.committed(skips.handle) {
+                let event = event(&self.streams, row, skips.columns)?;
+                into.skips.push(ObservedSkip {
+                    stream: event.stream,
+                    version: event.version,
+                    generation: event.position,
+                });
+            }
+            into.skips.sort_unstable();
+        }
+        for row in self.server.committed(self.generations.handle) {
+            let [generation, state] = self.generations.columns;
+            into.generations.push((int(&row[generation])?, generation_state(&row[state])?));
+        }
+        into.generations.sort_unstable();
+        Ok(())
+    }
+}
+
+/// Stream, version and position (or generation) of a row.
+fn event(streams: &[Box<str>], row: &[model::Value], columns: [usize; 3]) -> Result<ObservedEvent, BackendError> {
+    let model::Value::Text(name) = &row[columns[0]] else {
+        return Err(unexpected("a stream's id", &row[columns[0]]));
+    };
+    let stream = streams.iter().position(|stream| **stream == **name);
+    let Some(stream) = stream else { return Err(unexpected("a stream of the scenario", &row[columns[0]])) };
+    Ok(ObservedEvent {
+        stream: u16::try_from(stream).expect("a scenario has fewer than 2^16 streams"),
+        version: int(&row[columns[1]])?,
+        position: int(&row[columns[2]])?,
+    })
+}
+
+fn int(value: &model::Value) -> Result<i64, BackendError> {
+    match value {
+        model::Value::Int(value) => Ok(*value),
+        other => Err(unexpected("an integer", other)),
+    }
+}
+
+fn generation_state(value: &model::Value) -> Result<GenerationState, BackendError> {
+    match value {
+        model::Value::Text(state) => match &**state {
+            "building" => Ok(GenerationState::Building),
+            "live" => Ok(GenerationState::Live),
+            "retired" => Ok(GenerationState::Retired),
+            "abandoned" => Ok(GenerationState::Abandoned),
+            _ => Err(unexpected("a generation's state", value)),
+        },
+        other => Err(unexpected("a generation's state", other)),
+    }
+}
+
+fn unexpected(expected: &str, found: &model::Value) -> BackendError {
+    BackendError::Environment(format!("expected {expected} where the layout says; found {found:?}"))
+}
+
+/// Finds a table, and its columns by name.
+fn table<const N: usize>(server: &mut Server, name: &str, columns: [&str; N]) -> Result<Table<N>, BackendError> {
+    let missing = |what: &str| BackendError::Environment(format!("the layout names {what} of {name}; found none"));
+    let handle = server.table(name).ok_or_else(|| missing("the table"))?;
+    let sql = format!("SELECT * FROM {name}");
+    let all = server.prepare(&sql).map_err(|error| failed("layout", &sql, &error))?;
+    let mut found = [0; N];
+    for (wanted, at) in columns.iter().zip(&mut found) {
+        let position = server.columns(all).position(|(column, _)| column == *wanted);
+        *at = position.ok_or_else(|| missing(&format!("the column {wanted}")))?;
+    }
+    Ok(Table { handle, columns: found })
+}
+
+fn refused(statement: &str, error: &model::Error) -> BackendError {
+    BackendError::Refused { statement: statement.to_owned(), construct: error.message.clone() }
+}
+
+fn failed(what: &str, sql: &str, error: &model::Error) -> BackendError {
+    if error.is_refusal() {
+        BackendError::Refused { statement: format!("{what}: {sql}"), construct: error.message.clone() }
+    } else {
+        BackendError::Environment(format!("{what}: {error}, in: {sql}"))
+    }
+}
+
+fn answer(outcome: model::Outcome) -> Result<Answer, DbError> {
+    match outcome {
+        model::Outcome::Done(model::Answer { tag, affected, rows }) => {
+            let count = rows.len();
+            let values = rows.into_values();
+            let width = values.len().checked_div(count).unwrap_or(0);
+            let mut values = values.into_iter().map(from_model);
+            let rows = (0..count).map(|_| Row(values.by_ref().take(width).collect())).collect();
+            let tag = match tag {
+                CommandTag::Begin => Tag::Begin,
+                CommandTag::Commit => Tag::Commit,
+                CommandTag::Rollback => Tag::Rollback,
+                _ => Tag::Other,
+            };
+            Ok(Answer { tag, affected, rows })
+        }
+        model::Outcome::Failed(error) => Err(DbError::new(SqlState::from_code(error.sqlstate), error.message)),
+        model::Outcome::Waits => unreachable!("whoever waits has no answer"),
+    }
+}
+
+fn to_model(value: &Value) -> model::Value {
+    match value {
+        Value::Null => model::Value::Null,
+        Value::Bool(value) => model::Value::Bool(*value),
+        Value::Int(value) => model::Value::Int(*value),
+        Value::Text(text) => model::Value::Text(text.clone()),
+        Value::Json(json) => model::Value::Json(json.clone()),
+        Value::Timestamp(micros) => model::Value::Timestamp(*micros),
+        Value::Array(values) => model::Value::Array(values.iter().map(to_model).collect()),
+    }
+}
+
+fn from_model(value: model::Value) -> Value {
+    match value {
+        model::Value::Null | model::Value::Void => Value::Null,
+        model::Value::Bool(value) => Value::Bool(value),
+        model::Value::Int(value) => Value::Int(value),
+        model::Value::Text(text) => Value::Text(text),
+        model::Value::Json(json) => Value::Json(json),
+        model::Value::Timestamp(micros) => Value::Timestamp(micros),
+        model::Value::Array(values) => {
+            let values: Arc<[Value]> = values.iter().cloned().map(from_model).collect();
+            Value::Array(values)
+        }
+        // Neither crosses the port: the core's SQL casts them to text.
+        model::Value::Numeric(_) | model::Value::Snapshot(_) => {
+            panic!("expected a type that crosses the port, found {value:?}")
+        }
+    }
+}
