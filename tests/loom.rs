@@ -93,36 +93,56 @@ fn hash_of_prefix(runs: u64, end: fn(u64) -> RunEnd) -> u64 {
 
 #[test]
 fn every_seed_is_run_once_and_merged_in_order() {
-    explore(3, |_| RunEnd::Completed, |_| true, |tally| {
-        assert_eq!((tally.runs, tally.statements, tally.milestones[0]), (3, 3, 3));
-        assert_eq!(tally.hash(), hash_of_prefix(3, |_| RunEnd::Completed));
-    });
+    explore(
+        3,
+        |_| RunEnd::Completed,
+        |_| true,
+        |tally| {
+            assert_eq!((tally.runs, tally.statements, tally.milestones[0]), (3, 3, 3));
+            assert_eq!(tally.hash(), hash_of_prefix(3, |_| RunEnd::Completed));
+        },
+    );
 }
 
 #[test]
 fn the_first_violation_is_that_of_the_lowest_seed() {
     let end = |seed| if seed == 0 { RunEnd::Completed } else { violated() };
-    explore(3, end, |_| true, |tally| {
-        let found = &tally.found[&Finding::Violated("no_loss")];
-        assert_eq!((tally.runs, found.seed, found.count), (3, 1, 2));
-    });
+    explore(
+        3,
+        end,
+        |_| true,
+        |tally| {
+            let found = &tally.found[&Finding::Violated("no_loss")];
+            assert_eq!((tally.runs, found.seed, found.count), (3, 1, 2));
+        },
+    );
 }
 
 #[test]
 fn whoever_stops_first_leaves_a_prefix() {
-    explore(3, |_| RunEnd::Completed, |done| done == 0, |tally| {
-        assert!(tally.runs <= 3);
-        assert_eq!(tally.statements, tally.runs);
-        assert_eq!(tally.hash(), hash_of_prefix(tally.runs, |_| RunEnd::Completed));
-    });
+    explore(
+        3,
+        |_| RunEnd::Completed,
+        |done| done == 0,
+        |tally| {
+            assert!(tally.runs <= 3);
+            assert_eq!(tally.statements, tally.runs);
+            assert_eq!(tally.hash(), hash_of_prefix(tally.runs, |_| RunEnd::Completed));
+        },
+    );
 }
 
 #[test]
 fn of_two_failures_the_lower_seed_wins_and_nothing_behind_it_counts() {
     let end = |seed| if seed == 0 { RunEnd::Completed } else { failed(seed) };
-    explore(3, end, |_| true, |tally| {
-        let ended = tally.ended.as_ref().expect("a failure ends the search");
-        assert_eq!((tally.runs, ended.seed), (1, Some(1)));
-        assert_eq!(ended.end, failed(1));
-    });
+    explore(
+        3,
+        end,
+        |_| true,
+        |tally| {
+            let ended = tally.ended.as_ref().expect("a failure ends the search");
+            assert_eq!((tally.runs, ended.seed), (1, Some(1)));
+            assert_eq!(ended.end, failed(1));
+        },
+    );
 }

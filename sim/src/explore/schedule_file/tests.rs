@@ -49,8 +49,7 @@ fn saved() -> SavedSchedule {
     let mut workload: Vec<ActorSpec> = end_race().actors.iter().map(idle).collect();
     workload[0].role = Role::Appender { appends: vec![append("s2", 2)] };
     workload[1].role = Role::Rebuilder { rebuilds: 1, batch: 1 };
-    let choices =
-        vec![choice(0, Act::Step), choice(1, Act::Crash), choice(1, Act::Step), choice(0, Act::LoseAnswer)];
+    let choices = vec![choice(0, Act::Step), choice(1, Act::Crash), choice(1, Act::Step), choice(0, Act::LoseAnswer)];
     SavedSchedule {
         scenario: end_race(),
         schedule: Schedule { choices, workload: Some(workload) },
@@ -88,7 +87,8 @@ fn a_file_is_text_for_people() {
         choices = """
         a1 r!crash r a1!lose_answer
         """
-    "##]].assert_eq(&write(&saved()));
+    "##]]
+    .assert_eq(&write(&saved()));
 }
 
 /// The error of a good file with `from` replaced by `to`.
@@ -101,93 +101,149 @@ fn check(from: &str, to: &str, want: Expect) {
 
 #[test]
 fn a_choice_that_is_not_known_is_named_with_its_step() {
-    check("r!crash", "q!crash", expect![[r#"
+    check(
+        "r!crash",
+        "q!crash",
+        expect![[r#"
         lost.toml:24:4: step 1: unknown actor "q"
          24 | a1 q!crash r a1!lose_answer
             |    ^^^^^^^
         expected one of: a1, r, d
-        did you mean "r"?"#]]);
-    check("a1!lose_answer", "a1!loose_answer", expect![[r#"
+        did you mean "r"?"#]],
+    );
+    check(
+        "a1!lose_answer",
+        "a1!loose_answer",
+        expect![[r#"
         lost.toml:24:14: step 3: unknown act "loose_answer"
          24 | a1 r!crash r a1!loose_answer
             |              ^^^^^^^^^^^^^^^
         expected one of: crash, lose_answer
-        did you mean "lose_answer"?"#]]);
+        did you mean "lose_answer"?"#]],
+    );
 }
 
 #[test]
 fn a_schedule_of_another_scenario_or_protocol_is_refused() {
-    check("\"end-race\"", "\"end-rice\"", expect![[r#"
+    check(
+        "\"end-race\"",
+        "\"end-rice\"",
+        expect![[r#"
         lost.toml:4:12: unknown scenario "end-rice"
           4 | scenario = "end-rice"
             |            ^^^^^^^^^^
         expected one of: end-race
-        did you mean "end-race"?"#]]);
-    check("\"naive\"", "\"other\"", expect![[r#"
+        did you mean "end-race"?"#]],
+    );
+    check(
+        "\"naive\"",
+        "\"other\"",
+        expect![[r#"
         lost.toml:5:12: the schedule does not fit its scenario any more: end-race runs another protocol
           5 | protocol = "other"
             |            ^^^^^^^
-        expected "naive", found "other""#]]);
+        expected "naive", found "other""#]],
+    );
 }
 
 #[test]
 fn a_workload_of_other_actors_is_refused() {
-    check("name = \"a1\"", "name = \"a9\"", expect![[r#"
+    check(
+        "name = \"a1\"",
+        "name = \"a9\"",
+        expect![[r#"
         lost.toml:11:1: the schedule does not fit its scenario any more: unknown actor "a9"
          11 | [[actor]]
             | ^^^^^^^^^
         expected one of: a1, r, d
-        did you mean "a1"?"#]]);
-    check("role = \"rebuilder\"\nrebuilds = 1\nbatch = 1", "role = \"drainer\"", expect![[r#"
+        did you mean "a1"?"#]],
+    );
+    check(
+        "role = \"rebuilder\"\nrebuilds = 1\nbatch = 1",
+        "role = \"drainer\"",
+        expect![[r#"
         lost.toml:16:1: the schedule does not fit its scenario any more: this actor has another role there
          16 | [[actor]]
-            | ^^^^^^^^^"#]]);
+            | ^^^^^^^^^"#]],
+    );
 }
 
 #[test]
 fn what_is_malformed_is_shown_in_its_place() {
-    check("format = 1", "format = 2", expect![[r#"
+    check(
+        "format = 1",
+        "format = 2",
+        expect![[r#"
         lost.toml:3:10: this format is not known here
           3 | format = 2
             |          ^
-        expected version 1, found 2"#]]);
-    check("0000000000000abc", "abc", expect![[r#"
+        expected version 1, found 2"#]],
+    );
+    check(
+        "0000000000000abc",
+        "abc",
+        expect![[r#"
         lost.toml:9:8: "abc" is no hash
           9 | hash = "abc"
             |        ^^^^^
-        expected the history's hash, 16 hexadecimal digits in a string"#]]);
-    check("seed = 4711", "seed = -1", expect![[r#"
+        expected the history's hash, 16 hexadecimal digits in a string"#]],
+    );
+    check(
+        "seed = 4711",
+        "seed = -1",
+        expect![[r#"
         lost.toml:8:8: `seed` is out of range
           8 | seed = -1
             |        ^^
-        expected an integer from 0 to 9223372036854775807, found -1"#]]);
-    check("step = 3\n", "", expect![[r#"
+        expected an integer from 0 to 9223372036854775807, found -1"#]],
+    );
+    check(
+        "step = 3\n",
+        "",
+        expect![[r#"
         lost.toml:6:11: a violation has a step
           6 | verdict = "violates no_loss"
             |           ^^^^^^^^^^^^^^^^^^
-        expected `step`: after which step"#]]);
-    check("violates no_loss\"\n", "holds\"\n", expect![[r#"
+        expected `step`: after which step"#]],
+    );
+    check(
+        "violates no_loss\"\n",
+        "holds\"\n",
+        expect![[r#"
         lost.toml:6:11: only a violation has a step
           6 | verdict = "holds"
             |           ^^^^^^^
-        expected no `step`"#]]);
-    check("no_loss\"\n", "no_los\"\n", expect![[r#"
+        expected no `step`"#]],
+    );
+    check(
+        "no_loss\"\n",
+        "no_los\"\n",
+        expect![[r#"
         lost.toml:6:11: unknown invariant "no_los"
           6 | verdict = "violates no_los"
             |           ^^^^^^^^^^^^^^^^^
         expected one of: no_loss, no_phantom
-        did you mean "no_loss"?"#]]);
-    check("\"\"\"\n", "\"\"\"\n[other]\n", expect![[r#"
+        did you mean "no_loss"?"#]],
+    );
+    check(
+        "\"\"\"\n",
+        "\"\"\"\n[other]\n",
+        expect![[r#"
         lost.toml:24:1: step 0: unknown actor "[other]"
          24 | [other]
             | ^^^^^^^
-        expected one of: a1, r, d"#]]);
-    check("hash = ", "hsh = ", expect![[r#"
+        expected one of: a1, r, d"#]],
+    );
+    check(
+        "hash = ",
+        "hsh = ",
+        expect![[r#"
         lost.toml:9:1: unknown key `hsh` in the schedule
           9 | hsh = "0000000000000abc"
             | ^^^
         expected one of: format, scenario, protocol, verdict, step, seed, hash, actor, schedule
-        did you mean `hash`?"#]]);
+        did you mean `hash`?"#]],
+    );
 }
 
 #[test]
