@@ -41,6 +41,7 @@ conditions! {
     IN_FAILED_SQL_TRANSACTION = b"25P02", "in_failed_sql_transaction";
     SERIALIZATION_FAILURE = b"40001", "serialization_failure";
     DEADLOCK_DETECTED = b"40P01", "deadlock_detected";
+    DATATYPE_MISMATCH = b"42804", "datatype_mismatch";
     SYNTAX_ERROR = b"42601", "syntax_error";
     UNDEFINED_TABLE = b"42P01", "undefined_table";
     LOCK_NOT_AVAILABLE = b"55P03", "lock_not_available";

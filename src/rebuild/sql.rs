@@ -28,10 +28,8 @@ pub(crate) const ABANDON_GENERATION: Text = (
 );
 
 /// In place, the old generation ends when the new one begins: they share their storage.
-pub(crate) const RETIRE: Text = (
-    "rebuild.retire",
-    "UPDATE {schema}.generations SET state = 'retired' WHERE projection = $1 AND state = 'live'",
-);
+pub(crate) const RETIRE: Text =
+    ("rebuild.retire", "UPDATE {schema}.generations SET state = 'retired' WHERE projection = $1 AND state = 'live'");
 
 /// A number is never used again. No row: somebody else has begun one.
 pub(crate) const OPEN_GENERATION: Text = (
@@ -95,7 +93,7 @@ pub(crate) const ENTER_REPLAY: Text = (
      RETURNING generation",
 );
 
-/// Above the default deadlock_timeout (1 s), so that a deadlock is found and named before this ends the wait.
+/// Above the default `deadlock_timeout` (1 s), so that a deadlock is found and named before this ends the wait.
 pub(crate) const SET_LOCK_TIMEOUT: Text = ("rebuild.set_lock_timeout", "SET LOCAL lock_timeout = '2s'");
 
 /// Persists the pass's snapshot, before anything is replayed under it, and the positions between which what the pass
@@ -165,10 +163,8 @@ pub(crate) const HOLD: Text = (
 );
 
 /// Moves the cursor to `$3`.
-pub(crate) const ADVANCE: Text = (
-    "rebuild.advance",
-    "UPDATE {schema}.rebuild_progress SET cursor = $3 WHERE projection = $1 AND generation = $2",
-);
+pub(crate) const ADVANCE: Text =
+    ("rebuild.advance", "UPDATE {schema}.rebuild_progress SET cursor = $3 WHERE projection = $1 AND generation = $2");
 
 /// The pass is done: its snapshot is the checkpoint.
 pub(crate) const END_PASS: Text = (

@@ -24,8 +24,9 @@ pub(crate) const RECORD_MIGRATION: Text =
 
 pub(crate) const IN_RECOVERY: Text = ("schema.in_recovery", "SELECT pg_is_in_recovery()");
 
-/// `$1` is the schema's name, unquoted.
+/// A row where the sequence behind the positions hands out numbers in advance.
 pub(crate) const SEQUENCE_CACHE: Text = (
     "schema.sequence_cache",
-    "SELECT sequencename::text, cache_size FROM pg_sequences WHERE schemaname = $1 AND cache_size > 1",
+    "SELECT seqrelid::regclass::text, seqcache FROM pg_sequence
+     WHERE seqrelid = pg_get_serial_sequence('{schema_in_literal}.events', 'position')::regclass AND seqcache > 1",
 );

@@ -1,0 +1,232 @@
+//! Draining: applying what was skipped, stream by stream.
+//!
+//! A drain locks the stream's row first, as whoever works on a stream does: no append and no other drain works on
+//! it meanwhile, and a rebuild's fence sees the drain. It *then* claims the stream's skip records, in a later statement,
+//! whose snapshot is younger than the lock: what another drain took is gone, what another append recorded is there. What
+//! it claimed it archives and applies, in the order of versions, all in one transaction. So each record is applied exactly
+//! once, and after all lower versions of its stream.
+//!
+//! Left alone are the records of a *building* generation, which belong to its rebuild until it goes live, and those of a live one
+//! whose handler this process does not have. Records of a generation that is not used any more are archived
+//! as superseded, and never applied: in place, its storage is another generation's by now.
+
+mod sql;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::DbError;
+use crate::event::RecordedEvent;
+use crate::ids::{StreamId, Version};
+use crate::projection::ApplyError;
+use crate::session::{Call, Row, Session, Value};
+use crate::statements::statements;
+use crate::store::EventStore;
+use crate::transaction::{CommitError, Transaction};
+
+statements! {
+    /// The statements of draining.
+    DrainSql { lock_stream = sql::LOCK_STREAM, claim = sql::CLAIM, find_streams = sql::FIND_STREAMS, }
+}
+
+/// How many streams [`Drainer::drain_all`] looks for at a time.
+const STREAMS_PER_LOOK: i64 = 1000;
+
+/// A drain that lost against another transaction is tried again so many times before it is reported.
+const RETRIES_MAX: u32 = 5;
+
+/// Drains skip records with the projections of its store. As many may work at once as one likes.
+#[derive(Clone, Debug)]
+pub struct Drainer {
+    store: EventStore,
+    /// Name and version of each handler that this process has, as parameters.
+    handlers: [Value; 2],
+}
+
+/// What a drain did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records whose events were applied.
+    pub projected: u64,
+    /// Records of generations that are not used any more.
+    pub superseded: u64,
+}
+
+/// What [`Drainer::drain_all`] did.
+#[derive(Clone, Debug, Default)]
+pub struct DrainReport {
+    /// Streams that had something to drain, and were drained.
+    pub streams: u64,
+    /// What was done with their records.
+    pub drained: Drained,
+    /// Streams that could not be drained, and why. Their records are as they were.
+    pub failed: Vec<(StreamId, DrainError)>,
+}
+
+impl Drainer {
+    /// A drainer for `store`.
+    pub fn new(store: &EventStore) -> Self {
+        let names = store.projections().map(|it| Value::Text(Arc::clone(&it.name))).collect();
+        let versions = store.projections().map(|it| Value::Int(it.projection.handler_version())).collect();
+        Self { store: store.clone(), handlers: [Value::Array(names), Value::Array(versions)] }
+    }
+
+    /// Drains one stream, in one transaction. On an error its records are as they were.
+    pub async fn drain_stream<S: Session>(&self, session: &mut S, stream: &StreamId) -> Result<Drained, DrainError> {
+        let sql = self.store.drain_sql();
+        let id = Value::Text(stream.shared());
+        let [names, versions] = self.handlers.clone();
+        let lock = Call::new(&sql.lock_stream, [id.clone()]);
+        let claim = Call::new(&sql.claim, [id, names, versions]);
+        let (transaction, answers) = Transaction::begin(session, self.store.control(), [lock, claim]).await?;
+        let effects = if answers[0].rows.is_empty() {
+            Err(DrainError::NoStream(stream.clone()))
+        } else {
+            self.effects(stream, &answers[1].rows)
+        };
+        match effects {
+            Ok((drained, calls)) => {
+                transaction.commit(calls).await.map_err(CommitError::into_db_error)?;
+                Ok(drained)
+            }
+            Err(error) => {
+                transaction.rollback().await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds the streams that have something to drain, and drains each. One that fails does not hold up the others.
+    ///
+    /// Errs where the connection is lost; what was drained until then stays drained.
+    pub async fn drain_all<S: Session>(&self, session: &mut S) -> Result<DrainReport, DbError> {
+        let mut report = DrainReport::default();
+        let mut after: Arc<str> = "".into();
+        loop {
+            let [names, versions] = self.handlers.clone();
+            let params = [names, versions, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
+            let found = session.execute(&self.store.drain_sql().find_streams, &params).await?;
+            for row in &found.rows {
+                let stream = StreamId::stored(Arc::clone(row.text(0)));
+                self.drain_into(session, stream, &mut report).await?;
+            }
+            match found.rows.last() {
+                Some(row) if i64::try_from(found.rows.len()) == Ok(STREAMS_PER_LOOK) => after = Arc::clone(row.text(0)),
+                _ => return Ok(report),
+            }
+        }
+    }
+
+    async fn drain_into<S: Session>(
+        &self,
+        session: &mut S,
+        stream: StreamId,
+        report: &mut DrainReport,
+    ) -> Result<(), DbError> {
+        let mut retries = 0;
+        loop {
+            match self.drain_stream(session, &stream).await {
+                // Another drain was faster.
+                Ok(Drained { projected: 0, superseded: 0 }) => return Ok(()),
+                Ok(drained) => {
+                    report.streams += 1;
+                    report.drained.projected += drained.projected;
+                    report.drained.superseded += drained.superseded;
+                    return Ok(());
+                }
+                Err(DrainError::Db(error)) if error.sqlstate().is_connection_lost() => return Err(error),
+                Err(DrainError::Db(error)) if error.sqlstate().is_retryable() && retries < RETRIES_MAX => retries += 1,
+                Err(error) => {
+                    report.failed.push((stream, error));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What has to be done about the claimed records; they are in the order of versions within each generation.
+    fn effects(&self, stream: &StreamId, claimed: &[Row]) -> Result<(Drained, Vec<Call>), DrainError> {
+        let mut drained = Drained::default();
+        let mut calls = Vec::new();
+        for row in claimed {
+            let (projection, state) = (row.text(7), row.text(8));
+            if &**state != "live" {
+                drained.superseded += 1;
+                continue;
+            }
+            let version = Version::stored(row.int(1));
+            if row.is_null(3) {
+                return Err(DrainError::NoEvent { stream: stream.clone(), version });
+            }
+            let handler = self.store.projection(projection).expect("claimed were those whose handler is here");
+            handler.projection.apply(&RecordedEvent::from_row(row), &mut calls).map_err(|error| DrainError::Apply {
+                projection: Arc::clone(projection),
+                version,
+                error,
+            })?;
+            drained.projected += 1;
+        }
+        Ok((drained, calls))
+    }
+}
+
+/// Why a stream was not drained.
+#[derive(Clone, Debug)]
+pub enum DrainError {
+    /// The store has no such stream.
+    NoStream(StreamId),
+    /// A skip record names an event that is not in the log: somebody has deleted it.
+    NoEvent {
+        /// The stream.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+    },
+    /// A projection cannot apply an event.
+    Apply {
+        /// Its name.
+        projection: Arc<str>,
+        /// The event's version.
+        version: Version,
+        /// Its reason.
+        error: ApplyError,
+    },
+    /// What PostgreSQL answered. After a lost connection it is not known whether the stream was drained; to drain it
+    /// once more is safe.
+    Db(DbError),
+}
+
+impl fmt::Display for DrainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoStream(stream) => write!(f, "there is no stream {:?} to drain", stream.as_str()),
+            Self::NoEvent { stream, version } => write!(
+                f,
+                "a skip record names version {version} of stream {:?}, which is not in the log: expected that no event \
+                 is ever deleted",
+                stream.as_str()
+            ),
+            Self::Apply { projection, version, error } => {
+                write!(f, "the projection {projection:?} cannot apply the event of version {version}: {error}")
+            }
+            Self::Db(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for DrainError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::NoStream(_) | Self::NoEvent { .. } => None,
+            Self::Apply { error, .. } => Some(error),
+            Self::Db(error) => Some(error),
+        }
+    }
+}
+
+impl From<DbError> for DrainError {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}

@@ -1,0 +1,212 @@
+//! Passes: replaying what one snapshot sees and the checkpoint does not, in batches, by position.
+//!
+//! Appends to a stream take turns, so a snapshot sees a *prefix* of each stream, and in a stream positions rise with
+//! versions: by position, each stream is replayed in its order, nothing is missed, and nothing waits for a horizon. What is
+//! committed after the snapshot has a skip record, as long as the snapshot was taken after the fence.
+//!
+//! # Why a batch locks no stream
+//! Whoever works on a stream locks its row first; a batch is the exception, because nothing that it reads or writes can be
+//! changed by those who hold such a lock:
+//!
+//! - It works on a *building* generation. Appends never apply to one, and drains leave its skip records alone, so no one else
+//!   writes its read model, and no one else deletes its skip records.
+//! - Appends do *insert* skip records for it, of events that were not committed when the pass's snapshot was taken. The
+//!   batch applies events that the snapshot sees, and of these all lower versions are seen too: neither the
+//!   records that it archives nor those that could hold an event back are among the ones being inserted.
+//! - Other rebuilders of the projection are held off by the guard on the progress row, which the batch locks first and keeps.
+//! - The cutover makes the generation live in the same transaction: appends and drains see all that the batch did, or a building
+//!   generation. An append that read *building* and commits after the cutover has recorded a skip; the next append to its
+//!   stream waits for it, then finds the record pending.
+//! - A fence of a later rebuild need not see a batch: that rebuild's start has to pass the progress row first, or finds this
+//!   one's generation done.
+//!
+//! So a batch never waits for an append, nor an append for a batch; and there can be no deadlock between the two. With a
+//! lock on each stream, appends would wait for a whole batch, and a batch that locks in the order of positions would
+//! deadlock with whoever locks several streams in another order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::progress::{Phase, Progress};
+use super::{RebuildError, RebuildReport, Rebuilder};
+use crate::event::RecordedEvent;
+use crate::ids::StreamId;
+use crate::session::{Call, Row, Session, Value};
+use crate::transaction::Transaction;
+
+/// Begins the next pass: its snapshot is committed before anything is replayed under it.
+///
+/// The snapshot is that of this statement. It is younger than the fence, because the fence had been committed *and
+/// answered* when the statement was sent; what the row says would not prove that, since it may be younger than the snapshot.
+pub(super) async fn begin<S: Session>(
+    rebuilder: &Rebuilder,
+    session: &mut S,
+    progress: &mut Progress,
+) -> Result<(), RebuildError> {
+    assert!(progress.fenced, "a pass before the fence could not be the last one");
+    let mut params = progress.guard(rebuilder.name());
+    params.push(Value::Text(Arc::clone(&progress.checkpoint)));
+    let answer = session.execute(&rebuilder.sql().begin_pass, &params).await?;
+    let row = answer.rows.first().ok_or(RebuildError::TakenOver)?;
+    progress.pass = row.int(0);
+    progress.pass_snapshot = Some(Arc::clone(row.text(1)));
+    progress.cursor = row.int(2);
+    progress.pass_end = row.int(3);
+    progress.batches = 0;
+    Ok(())
+}
+
+/// What a batch found to do.
+#[derive(Default)]
+struct Batch {
+    /// The calls that apply its events.
+    calls: Vec<Call>,
+    applied: u64,
+    /// Applied events of streams that have skip records.
+    recorded: Events,
+    held: Events,
+    /// The position of its last event.
+    last: Option<i64>,
+}
+
+/// Events, as the columns of a statement.
+#[derive(Default)]
+struct Events {
+    streams: Vec<Value>,
+    versions: Vec<Value>,
+    positions: Vec<Value>,
+}
+
+impl Events {
+    fn push(&mut self, event: &RecordedEvent) {
+        self.streams.push(Value::Text(event.stream_id.shared()));
+        self.versions.push(Value::Int(event.version.get()));
+        self.positions.push(Value::Int(event.position.get()));
+    }
+}
+
+/// Replays the next batch, in one transaction; with the pass's last one ends the pass, with the last pass's the rebuild.
+pub(super) async fn batch<S: Session>(
+    rebuilder: &Rebuilder,
+    session: &mut S,
+    progress: &mut Progress,
+    report: &mut RebuildReport,
+) -> Result<(), RebuildError> {
+    let sql = rebuilder.sql();
+    let guard = Call::new(&sql.guard, progress.guard(rebuilder.name()));
+    let first = [guard, read_batch(rebuilder, progress)];
+    let (mut transaction, answers) = Transaction::begin(session, rebuilder.store.control(), first).await?;
+    if answers[0].rows.is_empty() {
+        transaction.rollback().await?;
+        return Err(RebuildError::TakenOver);
+    }
+    let rows = &answers[1].rows;
+    let batch = match plan(rebuilder, rows) {
+        Ok(batch) => batch,
+        Err(error) => {
+            transaction.rollback().await.ok();
+            return Err(error);
+        }
+    };
+    let pass_ends = rows.len() < rebuilder.options.batch_events as usize;
+    let last_pass = progress.batches == 0 || progress.pass >= i64::from(rebuilder.options.passes_max);
+    let (applied, held, last) = (batch.applied, batch.held.streams.len() as u64, batch.last);
+    let mut calls = writes(rebuilder, progress, batch);
+    let generation = [rebuilder.name(), Value::Int(progress.generation)];
+    match last {
+        _ if pass_ends && last_pass => {
+            calls.push(Call::new(&sql.finish, generation.clone()));
+            calls.push(Call::new(&sql.go_live, generation));
+            let answers = transaction.send(&calls).await?;
+            if answers.last().map(|answer| answer.affected) != Some(1) {
+                transaction.rollback().await?;
+                return Err(RebuildError::NotBuilding(report.generation));
+            }
+            transaction.commit(Vec::new()).await?;
+            progress.phase = Phase::Done;
+        }
+        _ if pass_ends => {
+            calls.push(Call::new(&sql.end_pass, generation));
+            transaction.commit(calls).await?;
+            progress.cursor = progress.pass_end;
+            progress.checkpoint = progress.pass_snapshot.take().expect("a batch is of a pass");
+        }
+        last => {
+            let last = last.expect("a full batch has a last event");
+            calls.push(Call::new(&sql.advance, generation.into_iter().chain([Value::Int(last)]).collect::<Vec<_>>()));
+            transaction.commit(calls).await?;
+            progress.cursor = last;
+        }
+    }
+    progress.batches += 1;
+    report.batches += 1;
+    report.applied += applied;
+    report.held += held;
+    Ok(())
+}
+
+fn read_batch(rebuilder: &Rebuilder, progress: &Progress) -> Call {
+    let snapshot = progress.pass_snapshot.as_ref().expect("a batch is of a pass");
+    Call::new(
+        &rebuilder.sql().read_batch,
+        [
+            rebuilder.name(),
+            Value::Int(progress.generation),
+            Value::Int(progress.cursor),
+            Value::Int(progress.pass_end),
+            Value::Text(Arc::clone(snapshot)),
+            Value::Text(Arc::clone(&progress.checkpoint)),
+            Value::Int(rebuilder.options.batch_events.into()),
+        ],
+    )
+}
+
+/// Decides, by the rule, which of the events are applied: from what the transaction has just read, never from memory.
+///
+/// A record of a lower version holds an event back, unless the event of that record is applied before it in this very batch.
+/// The first event that a batch has of a stream decides for all of them: what is between it and the later ones is in the batch.
+fn plan(rebuilder: &Rebuilder, rows: &[Row]) -> Result<Batch, RebuildError> {
+    let projection = &rebuilder.registered().projection;
+    let mut batch = Batch::default();
+    let mut held: BTreeMap<StreamId, bool> = BTreeMap::new();
+    for row in rows {
+        let event = RecordedEvent::from_row(row);
+        batch.last = Some(event.position.get());
+        let has_records = !row.is_null(7);
+        let is_held =
+            has_records && *held.entry(event.stream_id.clone()).or_insert_with(|| row.int(7) < event.version.get());
+        if is_held {
+            batch.held.push(&event);
+            continue;
+        }
+        projection.apply(&event, &mut batch.calls).map_err(|error| RebuildError::Apply {
+            stream: event.stream_id.clone(),
+            version: event.version,
+            error,
+        })?;
+        batch.applied += 1;
+        if has_records {
+            batch.recorded.push(&event);
+        }
+    }
+    Ok(batch)
+}
+
+/// The batch's calls, all but the progress.
+fn writes(rebuilder: &Rebuilder, progress: &Progress, batch: Batch) -> Vec<Call> {
+    let sql = rebuilder.sql();
+    let Batch { mut calls, recorded, held, .. } = batch;
+    let params = |columns: &mut dyn Iterator<Item = Vec<Value>>| -> Vec<Value> {
+        let generation = [rebuilder.name(), Value::Int(progress.generation)];
+        generation.into_iter().chain(columns.map(Value::from)).collect()
+    };
+    if !recorded.streams.is_empty() {
+        let columns = params(&mut [recorded.streams, recorded.versions].into_iter());
+        calls.push(Call::new(&sql.archive_applied, columns));
+    }
+    if !held.streams.is_empty() {
+        let columns = params(&mut [held.streams, held.versions, held.positions].into_iter());
+        calls.push(Call::new(&sql.hold, columns));
+    }
+    calls
+}
