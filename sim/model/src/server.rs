@@ -217,10 +217,18 @@ impl Server {
         Ok(prepared)
     }
 
+    /// A plan that was built by hand.
+    #[cfg(test)]
+    pub(crate) fn adopt(&mut self, plan: Plan) -> Prepared {
+        let version = u64::MAX;
+        self.statements.push(Statement { sql: "".into(), plan: Arc::new(plan), version });
+        Prepared(u32::try_from(self.statements.len() - 1).expect("few statements"))
+    }
+
     /// Compiles a statement anew if the catalog has changed.
     fn refresh(&mut self, prepared: Prepared) -> Result<(), Error> {
         let statement = &mut self.statements[prepared.0 as usize];
-        if statement.version != self.core.catalog.version() {
+        if statement.version != self.core.catalog.version() && statement.version != u64::MAX {
             statement.plan = Arc::new(compile(&statement.sql, &self.core.catalog)?);
             statement.version = self.core.catalog.version();
         }
@@ -244,7 +252,7 @@ impl Server {
         assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its statement is not done");
         if self.statements[prepared.0 as usize].version != self.core.catalog.version() {
             if let Err(error) = self.refresh(prepared) {
-                self.core.fail(me);
+                let error = self.core.fail_to_compile(me, error);
                 return Outcome::Failed(error);
             }
         }
@@ -258,10 +266,7 @@ impl Server {
         match self.prepare(sql) {
             Ok(prepared) => self.execute(session, prepared, &[]),
             Err(error) => {
-                let me = session.number();
-                let failed = self.core.session(me).transaction.as_ref().is_some_and(|open| open.failed);
-                self.core.fail(me);
-                Outcome::Failed(if failed { exec::aborted() } else { error })
+                Outcome::Failed(self.core.fail_to_compile(session.number(), error))
             }
         }
     }
@@ -396,6 +401,13 @@ impl Server {
 }
 
 impl Core {
+    /// A statement that cannot be compiled fails as one that cannot be executed.
+    fn fail_to_compile(&mut self, me: u16, error: Error) -> Error {
+        let failed = self.session(me).transaction.as_ref().is_some_and(|open| open.failed);
+        self.fail(me);
+        if failed && error.sqlstate != "42601" { exec::aborted() } else { error }
+    }
+
     fn disconnect(&mut self, me: u16) {
         self.locks.cancel_wait(me);
         self.locks.granted.retain(|(session, _)| *session != me);

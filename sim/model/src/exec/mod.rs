@@ -21,6 +21,8 @@ mod query;
 mod row_lock;
 mod scan;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod update;
 mod utility;
 mod view;
