@@ -10,5 +10,5 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use executor::Executor;
+pub use executor::{Body, Cast, Executor};
 pub use session::{ActorContext, SimSession};

@@ -7,33 +7,28 @@
 use skiptrace::{DbError, Session as _};
 
 use crate::exec::{ActorContext, SimSession};
-use crate::scenario::AppendSpec;
 
 /// A store, as an appending client uses it.
 pub(super) trait Store {
-    /// One append, one transaction. `id` is stored with the events.
-    async fn append(&self, session: &mut SimSession, append: &AppendSpec, id: &str) -> Result<(), DbError>;
+    /// Append `number` of `actor`, one transaction. An id of it is stored with the events.
+    async fn append(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<(), DbError>;
 
-    /// Whether the append `id` is committed.
-    async fn is_appended(&self, session: &mut SimSession, append: &AppendSpec, id: &str) -> Result<bool, DbError>;
+    /// Whether that append is committed.
+    async fn is_appended(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<bool, DbError>;
 }
 
 /// Appends whatever the notebook does not say to be done.
-pub(super) async fn append_all(
-    store: &impl Store,
-    appends: &[AppendSpec],
-    context: &ActorContext,
-) -> Result<(), DbError> {
+pub(super) async fn append_all(store: &impl Store, appends: usize, context: &ActorContext) -> Result<(), DbError> {
     let mut session = context.connect();
-    for (number, append) in appends.iter().enumerate().skip(context.acknowledged() as usize) {
-        let id = format!("a{}.{number}", context.actor());
+    let actor = context.actor();
+    for number in context.acknowledged() as usize..appends {
         loop {
-            let done = if context.is_begun() { store.is_appended(&mut session, append, &id).await } else { Ok(false) };
+            let done = if context.is_begun() { store.is_appended(&mut session, actor, number).await } else { Ok(false) };
             let result = match done {
                 Ok(true) => break,
                 Ok(false) => {
                     context.begin();
-                    store.append(&mut session, append, &id).await
+                    store.append(&mut session, actor, number).await
                 }
                 Err(error) => Err(error),
             };

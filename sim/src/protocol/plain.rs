@@ -8,11 +8,8 @@
 //! Two pieces are right, and used by whoever's story is about the other end: [`Plain::start_locked`] and [`Plain::end_locked`] keep
 //! all appends out by a table lock. (It is what skip records make unnecessary: behind it, every append waits.)
 
-use std::time::Duration;
-
 use skiptrace::{DbError, Session as _, Statement, Value};
 
-use super::client::Store;
 use crate::backend::Layout;
 use crate::exec::SimSession;
 use crate::scenario::AppendSpec;
@@ -35,9 +32,6 @@ pub(super) struct Plain {
     set_live: Statement,
     oldest_running: Statement,
 }
-
-/// How long a rebuild waits before it looks again. Under a schedule: until something has happened.
-const POLL: Duration = Duration::from_millis(50);
 
 pub(super) fn layout(streams: Vec<String>) -> Layout {
     let setup = [
@@ -124,25 +118,29 @@ impl Plain {
     pub(super) async fn append(
         &self,
         session: &mut SimSession,
-        append: &AppendSpec,
-        id: &str,
+        append: &Append,
         guard: Option<&Statement>,
     ) -> Result<(), DbError> {
-        let stream = Value::from(append.stream.as_str());
-        let events = i64::from(append.events);
+        let Append { stream, events, id } = append;
         self.begin(session).await?;
-        let bumped = session.execute(&self.bump_stream, &[stream.clone(), events.into()]).await?;
+        let bumped = session.execute(&self.bump_stream, &[stream.clone(), (*events).into()]).await?;
         let last = bumped.rows[0].int(0);
         let first = last - events + 1;
-        session.execute(&self.insert_events, &[stream.clone(), first.into(), last.into(), id.into()]).await?;
+        session.execute(&self.insert_events, &[stream.clone(), first.into(), last.into(), id.clone()]).await?;
         let is_live = self.is_live(session).await?;
         if let Some(guard) = guard {
             session.execute(guard, &[]).await?;
         }
         if is_live {
-            session.execute(&self.apply_inline, &[stream, first.into(), last.into()]).await?;
+            session.execute(&self.apply_inline, &[stream.clone(), first.into(), last.into()]).await?;
         }
         self.commit(session).await
+    }
+
+    /// Whether an append is committed.
+    pub(super) async fn is_appended(&self, session: &mut SimSession, append: &Append) -> Result<bool, DbError> {
+        let found = session.execute(&self.find_append, &[append.stream.clone(), append.id.clone()]).await?;
+        Ok(found.rows[0].int(0) > 0)
     }
 
     pub(super) async fn is_live(&self, session: &mut SimSession) -> Result<bool, DbError> {
@@ -223,24 +221,25 @@ impl Plain {
             if ended.rows[0].bool(0) {
                 return Ok(());
             }
-            session.pause(POLL).await;
+            session.pause(super::POLL).await;
         }
     }
 }
 
-/// The plain store with what a protocol sends between reading the state and acting on it.
-pub(super) struct Guarded<'a> {
-    pub(super) plain: &'a Plain,
-    pub(super) guard: Option<&'a Statement>,
+/// An append, with its parameters made.
+pub(super) struct Append {
+    stream: Value,
+    events: i64,
+    id: Value,
 }
 
-impl Store for Guarded<'_> {
-    async fn append(&self, session: &mut SimSession, append: &AppendSpec, id: &str) -> Result<(), DbError> {
-        self.plain.append(session, append, id, self.guard).await
-    }
-
-    async fn is_appended(&self, session: &mut SimSession, append: &AppendSpec, id: &str) -> Result<bool, DbError> {
-        let found = session.execute(&self.plain.find_append, &[append.stream.as_str().into(), id.into()]).await?;
-        Ok(found.rows[0].int(0) > 0)
+impl Append {
+    /// Append `number` of `actor`.
+    pub(super) fn new(actor: u8, number: usize, append: &AppendSpec) -> Self {
+        Self {
+            stream: Value::from(append.stream.as_str()),
+            events: append.events.into(),
+            id: Value::from(format!("a{actor}.{number}").as_str()),
+        }
     }
 }

@@ -16,8 +16,8 @@ use std::rc::Rc;
 
 use skiptrace::{DbError, Statement};
 
-use super::client::{append_all, until_done};
-use super::plain::{self, Guarded, Plain};
+use super::client::{Store, append_all, until_done};
+use super::plain::{self, Append, Plain};
 use super::{Bound, Protocol, streams};
 use crate::backend::Layout;
 use crate::exec::executor::Body;
@@ -56,7 +56,7 @@ impl<W> OnPlain<W> {
     }
 }
 
-pub(super) static ALL: [&dyn Protocol; 7] = [
+pub(super) const ALL: [&dyn Protocol; 7] = [
     &OnPlain::<naive::Naive>::new(),
     &OnPlain::<wait_for_running::WaitForRunning>::new(),
     &OnPlain::<xid_boundary::XidBoundary>::new(),
@@ -79,24 +79,39 @@ impl<W: Way> Protocol for OnPlain<W> {
         plain::layout(streams(scenario))
     }
 
-    fn bind(&self, _: &Scenario) -> Rc<dyn Bound> {
-        Rc::new(BoundWay { plain: Plain::new(), way: W::new() })
+    fn bind(&self, scenario: &Scenario) -> Rc<dyn Bound> {
+        let appends = (0..).zip(&scenario.actors).map(|(actor, spec)| appends_of(actor, &spec.role)).collect();
+        Rc::new(BoundWay { plain: Plain::new(), way: W::new(), appends })
     }
 }
 
 struct BoundWay<W> {
     plain: Plain,
     way: W,
+    /// By actor, in order.
+    appends: Vec<Vec<Append>>,
+}
+
+fn appends_of(actor: u8, role: &Role) -> Vec<Append> {
+    let Role::Appender { appends } = role else { return Vec::new() };
+    appends.iter().enumerate().map(|(number, append)| Append::new(actor, number, append)).collect()
+}
+
+impl<W: Way> Store for BoundWay<W> {
+    async fn append(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<(), DbError> {
+        self.plain.append(session, &self.appends[usize::from(actor)][number], self.way.guard()).await
+    }
+
+    async fn is_appended(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<bool, DbError> {
+        self.plain.is_appended(session, &self.appends[usize::from(actor)][number]).await
+    }
 }
 
 impl<W: Way> Bound for BoundWay<W> {
     fn start(self: Rc<Self>, role: Rc<Role>, context: ActorContext) -> Body {
         Box::pin(async move {
             match &*role {
-                Role::Appender { appends } => {
-                    let store = Guarded { plain: &self.plain, guard: self.way.guard() };
-                    append_all(&store, appends, &context).await
-                }
+                Role::Appender { appends } => append_all(&*self, appends.len(), &context).await,
                 Role::Rebuilder { rebuilds, .. } => {
                     for _ in context.acknowledged()..*rebuilds {
                         until_done(&context, async |session| self.rebuild(session).await).await?;
