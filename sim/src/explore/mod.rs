@@ -1,11 +1,13 @@
 //! Exploring: many runs, each a function of a scenario and a schedule.
 
+pub mod compare;
 pub mod history;
 pub mod milestone;
 pub mod pool;
 mod run;
 pub mod schedule;
 pub mod schedule_file;
+pub mod shrink;
 pub mod sync;
 pub(crate) mod trace;
 

@@ -24,7 +24,7 @@ pub struct Runner<'a, D: Database> {
     executor: Executor<D>,
     trace: Trace,
     tracker: Tracker,
-    streams: usize,
+    streams: Vec<String>,
     /// What the setup left.
     initial: Observation,
     observation: Observation,
@@ -35,7 +35,17 @@ pub struct Runner<'a, D: Database> {
 
 impl<'a, D: Database> Runner<'a, D> {
     /// A runner of `scenario` by `protocol` on `database`, which was set up with `protocol.layout(scenario)`.
-    pub fn new(scenario: &'a Scenario, protocol: &dyn Protocol, mut database: D) -> Result<Self, BackendError> {
+    pub fn new(scenario: &'a Scenario, protocol: &dyn Protocol, database: D) -> Result<Self, BackendError> {
+        Self::for_workload(scenario, scenario, protocol, database)
+    }
+
+    /// The same for a scenario whose actors do less than those of `whole`, for which `database` was set up.
+    pub(crate) fn for_workload(
+        whole: &Scenario,
+        scenario: &'a Scenario,
+        protocol: &dyn Protocol,
+        mut database: D,
+    ) -> Result<Self, BackendError> {
         let mut initial = Observation::default();
         database.reset()?;
         database.observe(&mut initial)?;
@@ -44,7 +54,7 @@ impl<'a, D: Database> Runner<'a, D> {
             executor: Executor::new(database, Box::new(Actors::new(scenario, protocol))),
             trace: Trace::new(),
             tracker: Tracker::new(scenario),
-            streams: protocol::streams(scenario).len(),
+            streams: protocol::streams(whole),
             observation: initial.clone(),
             initial,
             ledger: Ledger::default(),
@@ -98,6 +108,11 @@ impl<'a, D: Database> Runner<'a, D> {
         &self.observation
     }
 
+    /// The database, between two runs.
+    pub fn database(&mut self) -> &mut D {
+        self.executor.database()
+    }
+
     /// Gives the database back.
     pub fn into_database(self) -> D {
         self.executor.into_database()
@@ -131,7 +146,7 @@ impl<'a, D: Database> Runner<'a, D> {
             changed = true;
             self.tracker.before(&self.observation);
             self.executor.database().observe(&mut self.observation)?;
-            self.ledger.fill(&self.observation, self.streams);
+            self.ledger.fill(&self.observation, self.streams.len());
         }
         self.tracker.stepped(stepped, changed.then_some(&self.observation), &self.executor, &mut self.trace);
         if changed && let Err(broken) = invariant::check(When::Always, &self.observation, &self.ledger) {
@@ -147,7 +162,7 @@ impl<'a, D: Database> Runner<'a, D> {
         if !self.executor.all_done() {
             return self.stuck("expected everybody to finish; found nobody who can go on");
         }
-        self.ledger.fill(&self.observation, self.streams);
+        self.ledger.fill(&self.observation, self.streams.len());
         match invariant::check(When::Eventually, &self.observation, &self.ledger) {
             Ok(()) => Ok(RunEnd::Completed),
             Err(broken) => Ok(self.violated(broken)),
@@ -161,7 +176,7 @@ impl<'a, D: Database> Runner<'a, D> {
 
     /// Invariants know streams by number; a reader knows them by name.
     fn name_streams(&self, mut message: String) -> String {
-        for (number, name) in protocol::streams(self.scenario).iter().enumerate().rev() {
+        for (number, name) in self.streams.iter().enumerate().rev() {
             message = message.replace(&format!("stream {number}"), &format!("stream \"{name}\""));
         }
         message

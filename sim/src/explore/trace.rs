@@ -192,10 +192,8 @@ impl Trace {
                 self.byte(34);
                 self.json(json);
             }
-            Value::Timestamp(micros) => {
-                self.byte(35);
-                self.word(micros.cast_unsigned());
-            }
+            // What time it was is no part of a history.
+            Value::Timestamp(_) => self.byte(35),
             Value::Array(values) => {
                 self.byte(36);
                 self.word(values.len() as u64);
