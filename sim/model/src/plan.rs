@@ -8,6 +8,7 @@
 //! Everything that PostgreSQL resolves at parse analysis is resolved here: names, types, defaults, and which index
 //! answers a condition. Execution sees no names.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId};
@@ -323,4 +324,18 @@ pub(crate) enum TableLockMode {
     ShareRowExclusive,
     Exclusive,
     AccessExclusive,
+}
+
+impl CompareOp {
+    /// Whether it holds for a left side that compares so to the right side.
+    pub(crate) fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Eq => ordering.is_eq(),
+            Self::NotEq => ordering.is_ne(),
+            Self::Lt => ordering.is_lt(),
+            Self::LtEq => ordering.is_le(),
+            Self::Gt => ordering.is_gt(),
+            Self::GtEq => ordering.is_ge(),
+        }
+    }
 }

@@ -1,0 +1,101 @@
+//! SQL text to syntax trees: sqlparser does the work; what it cannot read of PostgreSQL's grammar is rewritten in the
+//! tokens before it sees them ([`row_locks`]), and its errors are told as PostgreSQL tells them.
+//!
+//! Text comes from anybody, so that it is limited before it is parsed: a tree that is too deep would overflow the stack.
+
+mod row_locks;
+
+use sqlparser::ast::Statement;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+use crate::error::Error;
+
+pub(crate) use row_locks::{Marker, marker};
+
+/// The longest text that is read, in bytes.
+pub(crate) const TEXT_MAX: usize = 1 << 20;
+/// How deep parentheses nest at most. Behind some parentheses the parser tries several readings, which doubles its work at each depth.
+const PARENTHESES_MAX: usize = 16;
+/// How many tokens stand between two commas at most: `1 + 1 + 1 ..` makes a tree as deep as it is long.
+const RUN_MAX: usize = 3000;
+/// How deep the parser recurses at most.
+const DEPTH_MAX: usize = 50;
+
+const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// The statements of `sql`, separated by semicolons.
+pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
+    if sql.len() > TEXT_MAX {
+        return Err(Error::new("54000", format!("statement of {} bytes: at most {TEXT_MAX} are read", sql.len())));
+    }
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
+    limit(&tokens)?;
+    let tokens = row_locks::rewrite(tokens)?;
+    let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
+    parser.parse_statements().map_err(|error| syntax_error(&error))
+}
+
+/// Keeps the tree shallow. See [`PARENTHESES_MAX`] and [`RUN_MAX`].
+fn limit(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let too_complex = || Error::new("54001", "stack depth limit exceeded");
+    let mut runs = vec![0_usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => runs.push(0),
+            Token::RParen | Token::RBracket | Token::RBrace if runs.len() > 1 => {
+                runs.pop();
+            }
+            Token::Comma | Token::SemiColon => *runs.last_mut().expect("never empty") = 0,
+            Token::Whitespace(_) => continue,
+            // A nested CASE is a parenthesis in all but the sign.
+            Token::Word(word) if word.quote_style.is_none() && word.keyword == Keyword::CASE => runs.push(0),
+            Token::Word(word) if word.quote_style.is_none() && word.keyword == Keyword::END && runs.len() > 1 => {
+                runs.pop();
+            }
+            _ => {}
+        }
+        let run = runs.last_mut().expect("never empty");
+        *run += 1;
+        if *run > RUN_MAX || runs.len() > PARENTHESES_MAX {
+            return Err(too_complex());
+        }
+    }
+    Ok(())
+}
+
+/// The tokenizer's errors, in PostgreSQL's words.
+fn unreadable(sql: &str, error: &TokenizerError) -> Error {
+    let line = usize::try_from(error.location.line).unwrap_or(1).max(1);
+    let column = usize::try_from(error.location.column).unwrap_or(1).max(1);
+    let rest: String = sql.lines().nth(line - 1).unwrap_or("").chars().skip(column - 1).collect();
+    let what = if error.message.starts_with("Unterminated string literal") {
+        "unterminated quoted string"
+    } else if error.message.starts_with("Expected close delimiter") {
+        "unterminated quoted identifier"
+    } else if error.message.contains("multi-line comment") {
+        return Error::new("42601", format!("unterminated /* comment at or near \"{rest}\""));
+    } else {
+        "syntax error"
+    };
+    Error::new("42601", format!("{what} at or near \"{rest}\""))
+}
+
+/// The parser's errors, in PostgreSQL's words: what was found, where the parser says so.
+fn syntax_error(error: &ParserError) -> Error {
+    let text = match error {
+        ParserError::RecursionLimitExceeded => return Error::new("54001", "stack depth limit exceeded"),
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
+    };
+    let found = text.split_once("found: ").map(|(_, rest)| rest.rsplit_once(" at Line:").map_or(rest, |(found, _)| found));
+    match found {
+        Some("EOF") => Error::new("42601", "syntax error at end of input"),
+        Some(found) => Error::new("42601", format!("syntax error at or near \"{found}\"")),
+        None => Error::new("42601", format!("syntax error: {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+use super::*;
+
+#[track_caller]
+fn check_error(sql: &str, want: &str) {
+    assert_eq!(parse(sql).expect_err(sql).to_string(), want, "{sql}");
+}
+
+#[test]
+fn several_statements() {
+    assert_eq!(parse("SELECT 1; SELECT 2;").expect("parses").len(), 2);
+    assert_eq!(parse(" ; -- nothing").expect("parses").len(), 0);
+}
+
+#[test]
+fn errors_are_told_as_postgresql_tells_them() {
+    check_error("SELECT 1 FORM t x", "syntax error at or near \"t\" (42601)");
+    check_error("SELECT (1", "syntax error at end of input (42601)");
+    check_error("SELECT 'abc", "unterminated quoted string at or near \"'abc\" (42601)");
+    check_error("SELECT \"abc", "unterminated quoted identifier at or near \"\"abc\" (42601)");
+    check_error("SELECT * FROM t FOR UPDATE OF s.t", "FOR UPDATE must specify unqualified relation names (42601)");
+    check_error("SELECT * FROM t FOR UPDATE OF", "syntax error at end of input (42601)");
+}
+
+#[test]
+fn each_strength_of_a_row_lock_is_read() {
+    for (words, strength, _) in [
+        ("FOR UPDATE", RowLockStrength::Update, ()),
+        ("FOR NO KEY UPDATE", RowLockStrength::NoKeyUpdate, ()),
+        ("FOR SHARE", RowLockStrength::Share, ()),
+        ("FOR KEY SHARE", RowLockStrength::KeyShare, ()),
+    ] {
+        let sql = format!("SELECT * FROM a, b {words} OF a, b SKIP LOCKED {words} NOWAIT");
+        let statements = parse(&sql).expect("parses");
+        let [Statement::Query(query)] = statements.as_slice() else { panic!("one query: {statements:?}") };
+        let locks: Vec<_> = query.locks.iter().map(|lock| marker(lock.of.as_ref().expect("marked"))).collect();
+        let tables: Vec<_> = locks.iter().flatten().map(|(_, found, tables)| (*found, tables.len())).collect();
+        assert_eq!(tables, [(strength, 2), (strength, 0)], "{sql}");
+    }
+}
+
+#[test]
+fn what_would_overflow_the_stack_is_refused() {
+    let deep = format!("SELECT {}1{}", "(".repeat(100), ")".repeat(100));
+    check_error(&deep, "stack depth limit exceeded (54001)");
+    check_error(&format!("SELECT {}1", "1+".repeat(100_000)), "stack depth limit exceeded (54001)");
+    check_error(&format!("SELECT {}1", "- ".repeat(1000)), "stack depth limit exceeded (54001)");
+    check_error(&"x".repeat(TEXT_MAX + 1), "statement of 1048577 bytes: at most 1048576 are read (54000)");
+}
+
+use crate::plan::RowLockStrength;
