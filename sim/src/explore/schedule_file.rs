@@ -9,7 +9,7 @@
 //! verdict = "violates no_loss"     # or "holds", "stuck"
 //! step = 17                        # of a violation
 //! seed = 4711                      # where it was found, if it came from a seed
-//! hash = "89abcdef01234567"        # of the history that it makes on the model
+//! hash = "89abcdef01234567"        # of the history that it makes on the model, where it was seen
 //!
 //! [[actor]]                        # only where the workload is not the scenario's: who is left out does nothing
 //! name = "a1"
@@ -52,8 +52,8 @@ pub struct SavedSchedule {
     pub verdict: SavedVerdict,
     /// The seed that it was found with, before it was shrunk.
     pub seed: Option<u64>,
-    /// The hash of its history on the model.
-    pub hash: u64,
+    /// The hash of its history on the model; none where it was found on a server and the model does not do the same.
+    pub hash: Option<u64>,
 }
 
 /// See [`SavedSchedule::verdict`].
@@ -90,7 +90,7 @@ pub fn parse(
     protocol(&root.required("protocol", "the name of a protocol")?, &scenario, names)?;
     let verdict = verdict(&root, names)?;
     let seed = root.optional("seed").map(|item| item.integer(0..=SEED_MAX)).transpose()?;
-    let hash = hash(&root.required("hash", HASH)?)?;
+    let hash = root.optional("hash").map(|item| hash(&item)).transpose()?;
     let workload = root.optional("actor").map(|item| workload(&item, &scenario.actors)).transpose()?;
     let table = root.required("schedule", "a table [schedule]")?.table("[schedule]", &["choices"])?;
     let choices = choices(&table.required("choices", "a string of choices")?, &scenario.actors)?;
@@ -234,7 +234,9 @@ pub fn write(saved: &SavedSchedule) -> String {
     if let Some(seed) = seed {
         let _ = writeln!(text, "seed = {seed}");
     }
-    let _ = writeln!(text, "hash = \"{hash:016x}\"");
+    if let Some(hash) = hash {
+        let _ = writeln!(text, "hash = \"{hash:016x}\"");
+    }
     if let Some(workload) = &schedule.workload {
         let busy: Vec<ActorSpec> = workload.iter().filter(|actor| **actor != idle(actor)).cloned().collect();
         write_actors(&busy, &mut text);

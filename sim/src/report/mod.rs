@@ -1,6 +1,7 @@
 //! What people and programs read: the timeline of a run, and the summary of many.
 
 pub mod paint;
+pub mod summary;
 pub(crate) mod text;
 pub mod timeline;
 

@@ -1,6 +1,7 @@
 //! A scenario: who acts, by which protocol, what may go wrong, and what is expected of it.
 
 pub mod diagnostic;
+pub mod library;
 pub mod parse;
 pub(crate) mod reader;
 

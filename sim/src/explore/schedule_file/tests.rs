@@ -55,7 +55,7 @@ fn saved() -> SavedSchedule {
         schedule: Schedule { choices, workload: Some(workload) },
         verdict: SavedVerdict::Violates { invariant: "no_loss".to_owned(), step: 3 },
         seed: Some(4711),
-        hash: 0xabc,
+        hash: Some(0xabc),
     }
 }
 
@@ -280,7 +280,7 @@ fn any_saved() -> impl Strategy<Value = SavedSchedule> {
     ];
     let choices = prop::collection::vec(choice, 1..200);
     let workload = prop::option::of(any_workload());
-    (verdict, prop::option::of(0..=SEED_MAX), any::<u64>(), choices, workload).prop_map(
+    (verdict, prop::option::of(0..=SEED_MAX), any::<Option<u64>>(), choices, workload).prop_map(
         |(verdict, seed, hash, choices, workload)| {
             let schedule = Schedule { choices, workload };
             SavedSchedule { scenario: end_race(), schedule, verdict, seed, hash }

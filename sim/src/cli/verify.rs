@@ -1,0 +1,238 @@
+//! `skiptrace verify`
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::args::{Format, On, Verify};
+use super::counterexample::{Told, save, to_save};
+use super::ground::Ground;
+use super::progress::{Progress, Stopwatch};
+use super::{Context, Failure, exit_of, library};
+use crate::exit::Exit;
+use crate::explore::RunEnd;
+use crate::explore::pool::{self, Finding, Found, Tally};
+use crate::explore::schedule::Schedule;
+use crate::explore::schedule_file::SEED_MAX;
+use crate::explore::verdict::{Verdict, reported};
+use crate::report::paint::Tone;
+use crate::report::summary::{Summary, table};
+use crate::report::text::thousands;
+use crate::scenario::Scenario;
+use crate::strategy::RandomWalk;
+
+const SEEDS_ON_MODEL: u64 = 10_000;
+const SEEDS_ON_POSTGRES: u64 = 200;
+
+/// What exploring one scenario came to.
+struct Explored {
+    scenario: Scenario,
+    tally: Tally,
+    verdict: Verdict,
+    seconds: f64,
+    /// The seed of the run that is told of, and where it was saved.
+    seed: Option<u64>,
+    saved: Option<Saved>,
+}
+
+struct Saved {
+    schedule: PathBuf,
+    timeline: PathBuf,
+    /// Choices before and after shrinking.
+    steps: (usize, usize),
+}
+
+impl Explored {
+    fn summary<'a>(&'a self, args: &Verify) -> Summary<'a> {
+        Summary {
+            scenario: &self.scenario,
+            tally: &self.tally,
+            verdict: &self.verdict,
+            on: args.on.name(),
+            strategy: args.strategy.name(),
+            seconds: self.seconds,
+            seed: self.seed,
+            schedule_file: self.saved.as_ref().and_then(|saved| saved.schedule.to_str()),
+        }
+    }
+
+    fn is_environment(&self) -> bool {
+        matches!(&self.verdict, Verdict::Error(end) if exit_of(end) == Exit::Environment)
+    }
+}
+
+pub(super) fn verify(args: &Verify, context: &mut Context<'_>) -> Result<Exit, Failure> {
+    let scenarios = chosen(args)?;
+    let ground = Ground::acquire(args.on)?;
+    let mut all = Vec::new();
+    for scenario in scenarios {
+        let explored = explore(args, &ground, scenario, context)?;
+        if args.format == Format::Json {
+            context.out.line(&explored.summary(args).json());
+            context.out.flush();
+        }
+        let dead = explored.is_environment();
+        all.push(explored);
+        if dead || context.out.is_closed() {
+            break;
+        }
+    }
+    if args.format == Format::Text {
+        let summaries: Vec<_> = all.iter().map(|explored| explored.summary(args)).collect();
+        let table = table(&summaries, context.out.paint());
+        context.out.line(&table);
+        for explored in &all {
+            tell(explored, args, context);
+        }
+        conclude(&all, context);
+    }
+    for explored in &all {
+        // JSON has no room for it.
+        if let (Format::Json, Verdict::Error(end)) = (args.format, &explored.verdict) {
+            context.err.line(&format!("{}: {}", explored.scenario.name, error_text(end)));
+        }
+    }
+    Ok(worst(&all))
+}
+
+/// The scenarios that were asked for, each once; each is read before the first is run.
+fn chosen(args: &Verify) -> Result<Vec<Scenario>, Failure> {
+    let library = library()?;
+    if args.scenario.is_empty() {
+        return Ok(library.all()?);
+    }
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for argument in &args.scenario {
+        let scenario = library.load(argument)?;
+        if !scenarios.contains(&scenario) {
+            scenarios.push(scenario);
+        }
+    }
+    Ok(scenarios)
+}
+
+fn explore(args: &Verify, ground: &Ground, scenario: Scenario, context: &Context<'_>) -> Result<Explored, Failure> {
+    let default = match args.on {
+        _ if args.seconds.is_some() => None,
+        On::Model => Some(SEEDS_ON_MODEL),
+        On::Postgres => Some(SEEDS_ON_POSTGRES),
+    };
+    let seeds = args.seeds.or(default);
+    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let stopwatch = Stopwatch::start();
+    let progress = Progress::new(&scenario.name, seeds, stopwatch, context.err.is_terminal());
+    let go_on = |runs| {
+        progress.add(runs);
+        args.seconds.is_none_or(|limit| stopwatch.elapsed() < limit)
+    };
+    let begin = || {
+        let mut runner = ground.runner(&scenario)?;
+        let mut strategy = RandomWalk::new();
+        Ok(move |seed| runner.run_checked(seed, &mut strategy))
+    };
+    let tally = pool::explore(0..seeds.unwrap_or(SEED_MAX), jobs, &go_on, &begin);
+    progress.finish();
+    let seconds = stopwatch.elapsed().as_secs_f64();
+    let verdict = Verdict::of(&scenario, &tally);
+    let told = if matches!(verdict, Verdict::Error(_)) { None } else { reported(&scenario, &tally) };
+    let seed = told.map(|(_, found)| found.seed);
+    let saved = told.map(|(finding, found)| keep(args, ground, &scenario, finding, found)).transpose()?.flatten();
+    Ok(Explored { scenario, tally, verdict, seconds, seed, saved })
+}
+
+/// Makes a found run small and saves it.
+fn keep(
+    args: &Verify,
+    ground: &Ground,
+    scenario: &Scenario,
+    finding: Finding,
+    found: &Found,
+) -> Result<Option<Saved>, Failure> {
+    let (schedule, told) = match finding {
+        Finding::Violated(_) => Told::shrink(ground, scenario, &found.result)?,
+        Finding::Stuck => {
+            let schedule = Schedule { choices: found.result.schedule.clone(), workload: None };
+            let told = Told::again(ground, scenario, &schedule)?;
+            (schedule, told)
+        }
+    };
+    let steps = (found.result.schedule.len(), schedule.choices.len());
+    let Some(saved) = to_save(ground, scenario, schedule, Some(found.seed), &told) else { return Ok(None) };
+    let finding = match finding {
+        Finding::Violated(invariant) => invariant,
+        Finding::Stuck => "stuck",
+    };
+    let path = args.save.join(format!("{}.{finding}.toml", scenario.name));
+    let timeline = save(&saved, &told, &path)?;
+    Ok(Some(Saved { schedule: path, timeline, steps }))
+}
+
+/// What a reader of the table wants to know next: how to see the violation, or what is wrong.
+fn tell(explored: &Explored, args: &Verify, context: &mut Context<'_>) {
+    let Explored { scenario, tally, verdict, seed, saved, .. } = explored;
+    let expected = verdict.is_expected(scenario);
+    let what = match verdict {
+        Verdict::Holds if expected => return,
+        Verdict::Holds => "holds, but its file expects a violation: more seeds may find it".to_owned(),
+        Verdict::Violated(invariant) => format!("violates {invariant}"),
+        Verdict::Vacuous(missed) if missed.is_empty() => "vacuous: not one schedule was run".to_owned(),
+        Verdict::Vacuous(missed) => format!("vacuous: no schedule reached {}", missed.join(", ")),
+        Verdict::Stuck => "some runs make no progress".to_owned(),
+        Verdict::Error(end) => error_text(end),
+    };
+    let tone = if expected { Tone::Strong } else { Tone::Bad };
+    let name = context.out.paint().tone(tone, &scenario.name);
+    let surprise = if expected { "" } else { " (unexpected)" };
+    context.out.line(&format!("\n{name} {what}{surprise}"));
+    if let Some((_, found)) = reported(scenario, tally).filter(|_| seed.is_some()) {
+        let (count, runs) = (thousands(found.count), thousands(tally.runs));
+        context.out.line(&format!("  found     in {count} of {runs} schedules, first with seed {}", found.seed));
+    }
+    if let Some(Saved { schedule, timeline, steps: (before, after) }) = saved {
+        context.out.line(&format!("  schedule  {} ({before} steps, shrunk to {after})", schedule.display()));
+        context.out.line(&format!("  timeline  {}", timeline.display()));
+        let on = if args.on == On::Postgres { " --on postgres" } else { "" };
+        let line = context.replay_line(Path::new(schedule));
+        context.out.line(&format!("  replay    {line}{on}"));
+    }
+}
+
+fn error_text(end: &RunEnd) -> String {
+    match end {
+        RunEnd::Failed(error) => crate::report::failure(error),
+        RunEnd::Nondeterministic(message) => format!("is not deterministic: {message}"),
+        RunEnd::Misfit { step, message } => format!("does not fit at step {step}: {message}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn conclude(all: &[Explored], context: &mut Context<'_>) {
+    let surprises = all.iter().filter(|explored| !explored.verdict.is_expected(&explored.scenario)).count();
+    let plural = |count| if count == 1 { "" } else { "s" };
+    let (tone, text) = if surprises == 0 {
+        (Tone::Good, format!("{} scenario{}, all as expected", all.len(), plural(all.len())))
+    } else {
+        (Tone::Bad, format!("{surprises} of {} scenario{} not as expected", all.len(), plural(all.len())))
+    };
+    let text = context.out.paint().tone(tone, &text);
+    context.out.line(&format!("\n{text}"));
+}
+
+/// Of several surprises, the one that makes the others worth least: a failed environment before a refused statement before
+/// nondeterminism before what was found.
+fn worst(all: &[Explored]) -> Exit {
+    const ORDER: [Exit; 6] =
+        [Exit::Environment, Exit::Refused, Exit::Nondeterminism, Exit::Violated, Exit::Stuck, Exit::Vacuous];
+    let exits: Vec<Exit> = all.iter().map(exit).collect();
+    ORDER.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Expected)
+}
+
+fn exit(explored: &Explored) -> Exit {
+    match &explored.verdict {
+        verdict if verdict.is_expected(&explored.scenario) => Exit::Expected,
+        Verdict::Holds | Verdict::Violated(_) => Exit::Violated,
+        Verdict::Vacuous(_) => Exit::Vacuous,
+        Verdict::Stuck => Exit::Stuck,
+        Verdict::Error(end) => exit_of(end),
+    }
+}
