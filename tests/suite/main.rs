@@ -1,5 +1,6 @@
 //! The suite: one binary, since each links the world. A file here is one subject.
 
 mod layers;
+mod stepper;
 mod testbed;
 mod tidy;

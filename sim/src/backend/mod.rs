@@ -1,5 +1,6 @@
 //! What a schedule is stepped on. Only this folder names a backend.
 
+pub mod postgres;
 pub mod testbed;
 
 use skiptrace::{Answer, DbError, Statement, Value};

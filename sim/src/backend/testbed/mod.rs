@@ -22,9 +22,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use skiptrace::DbError;
-
 use url::DatabaseUrl;
+pub(crate) use url::chain;
 
 /// The oldest major version whose functions are all there.
 const MAJOR_MIN: u32 = 14;
@@ -250,12 +249,12 @@ impl TestBed {
         Ok(database)
     }
 
-    /// What `error`, met on a connection to this server, says about the server: a server that died is named, with the end of its log.
-    pub fn diagnose(&self, error: &DbError) -> TestBedError {
-        self.explain(&admin::Failure::Db(error.clone()))
+    /// What `failure`, met on a connection to this server, says about the server: one that died is named, with the end of its log.
+    pub fn diagnose(&self, failure: &str) -> TestBedError {
+        self.explain(&failure)
     }
 
-    fn explain(&self, failure: &admin::Failure) -> TestBedError {
+    fn explain(&self, failure: &dyn fmt::Display) -> TestBedError {
         let died = match &self.server {
             Server::Url => None,
             Server::Local(server) => server.post_mortem(),

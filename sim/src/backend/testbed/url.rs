@@ -39,7 +39,7 @@ impl DatabaseUrl {
 }
 
 /// An error and its causes in one line: tokio-postgres says what went wrong only in the cause.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

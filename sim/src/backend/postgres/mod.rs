@@ -1,0 +1,239 @@
+//! A real PostgreSQL, stepped through a schedule.
+//!
+//! The core's own sessions send the statements ([`skiptrace::postgres`]); a [stepper](stepper) sees who waits. A database of the test
+//! bed's own is set up once and put back to what the setup left between runs; connections are kept.
+//!
+//! Transaction ids are the server's: they go on from run to run, so a comparison starts the model where
+//! [`PostgresDatabase::next_xid`] says that the server stands. On a server that others use, too (a URL server; autovacuum is one of
+//! the others), ids are taken by them at any time, and snapshots differ accordingly.
+
+mod control;
+mod observe;
+mod reset;
+mod stepper;
+
+use std::collections::BTreeMap;
+
+use skiptrace::postgres::PostgresSession;
+use skiptrace::{Answer, DbError, Session, Statement, Tag, Value};
+
+use super::testbed::{self, TestBed};
+use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
+use reset::Reset;
+use stepper::{Sent, Stepper};
+
+/// A real server as a [`Database`], in a database of its own that is dropped with this.
+pub struct PostgresDatabase<'bed> {
+    // Before the database: its connections go first.
+    stepper: Stepper<PostgresSession, Result<Answer, DbError>>,
+    reset: Reset,
+    observe: tokio_postgres::Statement,
+    /// Connections that are kept between runs, with their backends' process ids.
+    spare: Vec<(PostgresSession, i32)>,
+    in_transaction: BTreeMap<usize, bool>,
+    /// Something may have been committed since the last look.
+    changed: bool,
+    /// A statement changed what the setup made: tables that are new, or gone.
+    redefined: bool,
+    layout: Layout,
+    database: testbed::Database<'bed>,
+    bed: &'bed TestBed,
+}
+
+impl<'bed> PostgresDatabase<'bed> {
+    /// A database on `bed`'s server with `layout` set up in it.
+    pub fn open(bed: &'bed TestBed, layout: &Layout) -> Result<Self, BackendError> {
+        let database = bed.create_database("stepper").map_err(|e| BackendError::Environment(e.to_string()))?;
+        let lost = |e: String| BackendError::Environment(e);
+        let stepper = Stepper::open(&database.url()).map_err(lost)?;
+        let (reset, observe) = set_up(&stepper, layout).map_err(lost)?;
+        Ok(Self {
+            stepper,
+            reset,
+            observe,
+            spare: Vec::new(),
+            in_transaction: BTreeMap::new(),
+            changed: true,
+            redefined: false,
+            layout: layout.clone(),
+            database,
+            bed,
+        })
+    }
+
+    /// The transaction id that is assigned next, if nobody else takes it.
+    pub fn next_xid(&mut self) -> Result<u64, BackendError> {
+        const NEXT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text";
+        let (runtime, control) = self.stepper.control();
+        let rows = runtime.block_on(control.query(NEXT));
+        let rows = self.alive(rows)?;
+        Ok(rows[0].get::<_, &str>(0).parse().expect("an xid8 is a number"))
+    }
+
+    /// A failure that is not an answer: the server's, with what can be said about it.
+    fn alive<T>(&self, result: Result<T, String>) -> Result<T, BackendError> {
+        result.map_err(|e| BackendError::Environment(self.bed.diagnose(&e).to_string()))
+    }
+
+    /// Follows transactions; errs where the connection was lost, and not by us.
+    fn settle(&mut self, session: usize, answer: &Result<Answer, DbError>) -> Result<(), BackendError> {
+        let in_transaction = self.in_transaction.entry(session).or_default();
+        match answer {
+            Ok(Answer { tag: Tag::Begin, .. }) => *in_transaction = true,
+            Ok(Answer { tag: Tag::Commit, .. }) => {
+                *in_transaction = false;
+                self.changed = true;
+            }
+            Ok(Answer { tag: Tag::Rollback, .. }) => *in_transaction = false,
+            Ok(_) => self.changed |= !*in_transaction,
+            Err(e) if e.sqlstate().is_connection_lost() => return self.alive(Err(format!("session {session}: {e}"))),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Database for PostgresDatabase<'_> {
+    fn reset(&mut self) -> Result<(), BackendError> {
+        let stopped = self.stepper.stop();
+        self.alive(stopped)?;
+        self.spare.extend(self.stepper.take_idle());
+        self.in_transaction.clear();
+        let cleaned = clean(&self.stepper, &mut self.spare);
+        self.alive(cleaned)?;
+        let reset = if std::mem::take(&mut self.redefined) {
+            set_up_again(&self.stepper, &self.layout).map(|(reset, observe)| {
+                self.reset = reset;
+                self.observe = observe;
+            })
+        } else {
+            self.reset.run(self.stepper.control())
+        };
+        self.changed = true;
+        self.alive(reset)
+    }
+
+    fn connect(&mut self, session: usize) -> Result<(), BackendError> {
+        let (connection, pid) = match self.spare.pop() {
+            Some(spare) => spare,
+            None => {
+                let opened = self.stepper.runtime().block_on(open_session(&self.database.url()));
+                self.alive(opened.map_err(|e| e.to_string()))?
+            }
+        };
+        self.stepper.add(session, connection, pid);
+        self.in_transaction.insert(session, false);
+        Ok(())
+    }
+
+    fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError> {
+        let verb = first_word(statement.sql());
+        self.redefined |= is_one_of(verb, &["CREATE", "DROP", "ALTER"]);
+        let may_wait = !is_one_of(verb, &["BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT"]);
+        let (statement, params) = (statement.clone(), params.to_vec());
+        let sent = self.stepper.send(session, may_wait, move |mut connection| {
+            Box::pin(async move {
+                let answer = connection.execute(&statement, &params).await;
+                (connection, answer)
+            })
+        });
+        match self.alive(sent)? {
+            Sent::Waits => Ok(Outcome::Waits),
+            Sent::Answered(answer) => {
+                self.settle(session, &answer)?;
+                Ok(Outcome::Answered(answer))
+            }
+        }
+    }
+
+    fn next_woken(&mut self) -> Result<Option<Woken>, BackendError> {
+        let Some((session, answer)) = self.stepper.next_woken() else { return Ok(None) };
+        self.settle(session, &answer)?;
+        Ok(Some((session, answer)))
+    }
+
+    fn blockers(&mut self, session: usize) -> Result<Vec<usize>, BackendError> {
+        Ok(self.stepper.blockers(session))
+    }
+
+    fn disconnect(&mut self, session: usize) -> Result<(), BackendError> {
+        let gone = self.stepper.disconnect(session);
+        self.in_transaction.remove(&session);
+        self.alive(gone)
+    }
+
+    fn has_changed(&mut self) -> bool {
+        self.changed
+    }
+
+    fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
+        let (runtime, control) = self.stepper.control();
+        let rows = runtime.block_on(control.query_prepared(&self.observe));
+        let rows = self.alive(rows)?;
+        self.changed = false;
+        observe::read(&rows, into).map_err(BackendError::Environment)
+    }
+}
+
+impl Drop for PostgresDatabase<'_> {
+    fn drop(&mut self) {
+        // A connection that waits would be in the way of its database's end; what fails here fails there again.
+        let _ = self.stepper.stop();
+    }
+}
+
+type Sessions = Stepper<PostgresSession, Result<Answer, DbError>>;
+
+fn set_up(stepper: &Sessions, layout: &Layout) -> Result<(Reset, tokio_postgres::Statement), String> {
+    let (runtime, control) = stepper.control();
+    for sql in &layout.setup {
+        runtime.block_on(control.batch(sql)).map_err(|e| format!("setup: {e}, in: {sql}"))?;
+    }
+    let observe = runtime.block_on(control.prepare(&observe::query(layout)))?;
+    Ok((Reset::prepare(stepper.control())?, observe))
+}
+
+/// After a run that made or dropped tables: everything anew, in the same database.
+fn set_up_again(stepper: &Sessions, layout: &Layout) -> Result<(Reset, tokio_postgres::Statement), String> {
+    const SCHEMAS: &str = "SELECT coalesce(string_agg(format('DROP SCHEMA %I CASCADE;', nspname), ' '), '') || ' CREATE SCHEMA public' \
+         FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'";
+    let (runtime, control) = stepper.control();
+    runtime.block_on(async {
+        let rows = control.query(SCHEMAS).await?;
+        control.batch(rows[0].get(0)).await
+    })?;
+    set_up(stepper, layout)
+}
+
+/// Whatever a run may have left on a connection that is kept: its transaction, settings, session-level locks.
+fn clean(stepper: &Sessions, spare: &mut [(PostgresSession, i32)]) -> Result<(), String> {
+    thread_local! {
+        static CLEAN: [Statement; 3] = [
+            Statement::new("reset.rollback", "ROLLBACK"),
+            Statement::new("reset.settings", "RESET ALL"),
+            Statement::new("reset.unlock", "SELECT pg_advisory_unlock_all()"),
+        ];
+    }
+    let calls = CLEAN.with(|statements| statements.clone().map(|s| skiptrace::Call::new(&s, [])));
+    stepper.runtime().block_on(async {
+        for (connection, _) in spare {
+            connection.pipeline(&calls).await.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    })
+}
+
+async fn open_session(url: &str) -> Result<(PostgresSession, i32), DbError> {
+    let mut session = PostgresSession::connect(url).await?;
+    let pid = session.execute(&Statement::new("stepper.pid", "SELECT pg_backend_pid()"), &[]).await?;
+    let pid = i32::try_from(pid.rows[0].int(0)).expect("a pid is an int4");
+    Ok((session, pid))
+}
+
+fn first_word(sql: &str) -> &str {
+    sql.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("")
+}
+
+fn is_one_of(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|w| w.eq_ignore_ascii_case(word))
+}

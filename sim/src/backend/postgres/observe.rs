@@ -1,0 +1,64 @@
+//! Reading what is committed: one query, so one snapshot, over the tables that a layout names.
+
+use tokio_postgres::Row;
+
+use crate::backend::{GenerationState, Layout, Observation, ObservedEvent, ObservedSkip};
+
+const EVENT: i32 = 0;
+const APPLIED: i32 = 1;
+const SKIP: i32 = 2;
+const GENERATION: i32 = 3;
+
+/// The query. Its rows: kind, then up to three integers; a stream's is its place in the layout, NULL if it has none.
+pub(super) fn query(layout: &Layout) -> String {
+    let streams: Vec<String> = layout.streams.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+    let place = format!("array_position(ARRAY[{}]::text[], stream_id::text) - 1", streams.join(", "));
+    let Layout { events, applied, generations, .. } = layout;
+    let mut sql = format!(
+        "SELECT kind, a, b, c FROM (\
+         SELECT {EVENT} AS kind, position AS nth, {place} AS a, version::int8 AS b, position::int8 AS c FROM {events} \
+         UNION ALL SELECT {APPLIED}, seq, {place}, version::int8, row_number() OVER (ORDER BY seq) FROM {applied} \
+         UNION ALL SELECT {GENERATION}, generation, \
+           array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text), generation::int8, 0 FROM {generations} "
+    );
+    if let Some(skips) = &layout.skips {
+        sql += &format!("UNION ALL SELECT {SKIP}, 0, {place}, version::int8, generation::int8 FROM {skips} ");
+    }
+    sql + ") AS observed ORDER BY kind, nth, a, b, c"
+}
+
+/// Puts the rows into `into`; errs with what stands in the database and should not.
+pub(super) fn read(rows: &[Row], into: &mut Observation) -> Result<(), String> {
+    let Observation { events, applied, skips, generations } = into;
+    events.clear();
+    applied.clear();
+    skips.clear();
+    generations.clear();
+    for row in rows {
+        let (a, b, c): (Option<i32>, i64, i64) = (row.get(1), row.get(2), row.get(3));
+        let kind: i32 = row.get(0);
+        if kind == GENERATION {
+            generations.push((b, state(a)?));
+            continue;
+        }
+        let stream = a.and_then(|place| u16::try_from(place).ok());
+        let stream = stream.ok_or("a row of a stream that the scenario does not have")?;
+        match kind {
+            EVENT => events.push(ObservedEvent { stream, version: b, position: c }),
+            APPLIED => applied.push(ObservedEvent { stream, version: b, position: c }),
+            SKIP => skips.push(ObservedSkip { stream, version: b, generation: c }),
+            _ => unreachable!("the query has four kinds"),
+        }
+    }
+    Ok(())
+}
+
+fn state(place: Option<i32>) -> Result<GenerationState, String> {
+    match place {
+        Some(1) => Ok(GenerationState::Building),
+        Some(2) => Ok(GenerationState::Live),
+        Some(3) => Ok(GenerationState::Retired),
+        Some(4) => Ok(GenerationState::Abandoned),
+        _ => Err("a generation in a state that is none of building, live, retired, abandoned".to_owned()),
+    }
+}

@@ -1,0 +1,347 @@
+//! Stepping through a real server: one statement outstanding a session, waits seen as data.
+//!
+//! A statement that was sent either answers within [`ANSWER_SOON`], or a second connection asks the server who blocks whom. A step is over when
+//! everything is *settled*: every session has been answered, or is blocked by sessions of ours, without a cycle. Then nothing can happen any more
+//! until the next statement is sent, so what is seen does not depend on how fast anybody was:
+//!
+//! - When a releasing statement has been answered, its locks have been handed over: whoever got one does not count as blocked any
+//!   more, and is waited for until it answers or blocks again. Source: PostgreSQL, src/backend/storage/lmgr/lock.c, `LockRelease`, and
+//!   `pg_blocking_pids`; src/test/isolation/isolationtester.c goes the same way.
+//! - A cycle ends through the server's deadlock detector. Each waiter runs it once, `deadlock_timeout` after its wait began, so
+//!   that the victim is whoever closed the cycle, unless it did so before an earlier waiter has looked. Hence the stepper lets earlier waiters look
+//!   first, which takes milliseconds where it may set `deadlock_timeout`. (Where it may not, the victim is the server's choice.)
+//!
+//! Only sessions of ours count as blockers. A wait for anybody else, and everything else that takes too long, ends after
+//! [`SETTLE_MAX`] in an error that says who waits for what.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use super::control::Control;
+
+/// Most statements answer sooner; asking who blocks them would only slow them down.
+const ANSWER_SOON: Duration = Duration::from_micros(250);
+/// Between two looks at who blocks whom.
+const ANSWER_LATE: Duration = Duration::from_micros(50);
+/// No step takes longer, or it is an error.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// From when the deadlock detector is due until it has certainly run.
+const DETECTOR_RUNS: Duration = Duration::from_millis(1);
+/// Where `deadlock_timeout` is longer than this, nobody waits for it.
+const DETECTOR_SOON: Duration = Duration::from_millis(50);
+
+/// A statement on its way: gives the connection back with the answer.
+pub(super) type Flight<C, A> = Pin<Box<dyn Future<Output = (C, A)>>>;
+
+/// Sessions of one server; `C` is a connection, `A` what a statement is answered.
+pub(super) struct Stepper<C, A> {
+    runtime: Runtime,
+    control: Control,
+    sessions: BTreeMap<usize, Session<C, A>>,
+    woken: VecDeque<(usize, A)>,
+    next_flight: u64,
+}
+
+struct Session<C, A> {
+    pid: i32,
+    state: State<C, A>,
+}
+
+enum State<C, A> {
+    Idle(C),
+    Busy(Busy<C, A>),
+    /// Only between two lines of this file.
+    Between,
+}
+
+struct Busy<C, A> {
+    flight: Flight<C, A>,
+    /// Orders the waiting statements by when they were sent.
+    number: u64,
+    /// Who blocked it when last looked, and since when it is known.
+    blockers: Vec<usize>,
+    blocked_since: Option<Instant>,
+}
+
+/// What became of a statement that was sent.
+pub(super) enum Sent<A> {
+    Answered(A),
+    Waits,
+}
+
+impl<C, A> Stepper<C, A> {
+    /// The stepper of the database that `url` names.
+    pub(super) fn open(url: &str) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let control = runtime.block_on(Control::open(url))?;
+        Ok(Self { runtime, control, sessions: BTreeMap::new(), woken: VecDeque::new(), next_flight: 0 })
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(super) fn control(&self) -> (&Runtime, &Control) {
+        (&self.runtime, &self.control)
+    }
+
+    /// `pid` is the server's process of that connection.
+    pub(super) fn add(&mut self, session: usize, connection: C, pid: i32) {
+        let replaced = self.sessions.insert(session, Session { pid, state: State::Idle(connection) });
+        assert!(replaced.is_none(), "session {session} is connected already");
+    }
+
+    /// Gives back the connections that wait for nothing, with their backends' process ids.
+    pub(super) fn take_idle(&mut self) -> Vec<(C, i32)> {
+        let mut idle = Vec::new();
+        for (number, session) in std::mem::take(&mut self.sessions) {
+            match session.state {
+                State::Idle(connection) => idle.push((connection, session.pid)),
+                State::Busy(_) | State::Between => drop(self.sessions.insert(number, session)),
+            }
+        }
+        idle
+    }
+
+    pub(super) fn waiting(&self) -> Vec<usize> {
+        self.sessions.iter().filter(|(_, s)| matches!(s.state, State::Busy(_))).map(|(number, _)| *number).collect()
+    }
+
+    /// Sends on a session that waits for nothing. `may_wait`: false for a statement that takes no lock (COMMIT, ROLLBACK).
+    pub(super) fn send(
+        &mut self,
+        session: usize,
+        may_wait: bool,
+        flight: impl FnOnce(C) -> Flight<C, A>,
+    ) -> Result<Sent<A>, String> {
+        if may_wait {
+            self.let_the_detector_run(session);
+        }
+        let number = self.next_flight;
+        self.next_flight += 1;
+        let entry = self.sessions.get_mut(&session).unwrap_or_else(|| panic!("session {session} is not connected"));
+        let State::Idle(connection) = std::mem::replace(&mut entry.state, State::Between) else {
+            panic!("session {session} was sent a statement while it waits");
+        };
+        entry.state =
+            State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new(), blocked_since: None });
+        let mut answers = self.settle(ANSWER_SOON)?;
+        let own = answers.remove(&number);
+        self.wake(answers);
+        Ok(own.map_or(Sent::Waits, |(_, answer)| Sent::Answered(answer)))
+    }
+
+    pub(super) fn next_woken(&mut self) -> Option<(usize, A)> {
+        self.woken.pop_front()
+    }
+
+    /// Whom `session`, which waits, waits for.
+    pub(super) fn blockers(&self, session: usize) -> Vec<usize> {
+        match self.sessions.get(&session).map(|s| &s.state) {
+            Some(State::Busy(busy)) => busy.blockers.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Breaks the connection, and returns when the server has rolled back what was open.
+    pub(super) fn disconnect(&mut self, session: usize) -> Result<(), String> {
+        let Some(gone) = self.sessions.remove(&session) else { return Ok(()) };
+        let pid = gone.pid;
+        drop(gone);
+        self.runtime.block_on(self.control.end_backend(pid))?;
+        let answers = self.settle(ANSWER_LATE)?;
+        self.wake(answers);
+        Ok(())
+    }
+
+    /// Nothing is left of the run: breaks the connections that wait, and returns with the others idle.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        while let Some(session) = self.waiting().pop() {
+            self.disconnect(session)?;
+        }
+        self.woken.clear();
+        Ok(())
+    }
+
+    fn wake(&mut self, answers: BTreeMap<u64, (usize, A)>) {
+        self.woken.extend(answers.into_values());
+    }
+
+    /// Waits until everything is settled; the answers that came, in the order in which their statements were sent.
+    fn settle(&mut self, first: Duration) -> Result<BTreeMap<u64, (usize, A)>, String> {
+        let begin = now();
+        let mut answers = BTreeMap::new();
+        let mut patience = first;
+        let mut before = None;
+        loop {
+            if self.collect(patience, &mut answers) {
+                before = None;
+            }
+            patience = ANSWER_LATE;
+            let waiting = self.waiting();
+            if waiting.is_empty() {
+                return Ok(answers);
+            }
+            let look = self.look(&waiting)?;
+            // One that is alone cannot be overtaken between two lines of one look; of several, the picture must hold still.
+            let holds_still = waiting.len() == 1 || before.as_ref() == Some(&look);
+            let settled = holds_still && look.values().all(|blockers| !blockers.is_empty()) && !has_cycle(&look);
+            if settled && !self.collect(Duration::ZERO, &mut answers) {
+                self.remember(&look);
+                return Ok(answers);
+            }
+            before = Some(look);
+            if begin.elapsed() > SETTLE_MAX {
+                return Err(self.unsettled(&waiting));
+            }
+        }
+    }
+
+    /// Takes the answers that come within `patience`; whether there were any.
+    fn collect(&mut self, patience: Duration, answers: &mut BTreeMap<u64, (usize, A)>) -> bool {
+        let sessions = &mut self.sessions;
+        let mut any = false;
+        self.runtime.block_on(async {
+            let begin = now();
+            loop {
+                let (came, left) = poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))).await;
+                any |= came > 0;
+                if left == 0 || begin.elapsed() >= patience {
+                    return;
+                }
+                // Busy, but not greedy: tokio's timers count whole milliseconds, and the server may need this very core.
+                std::thread::yield_now();
+                tokio::task::yield_now().await;
+            }
+        });
+        any
+    }
+
+    /// Who is blocked by whom, of those who wait; by nobody of ours: an empty list.
+    fn look(&self, waiting: &[usize]) -> Result<BTreeMap<usize, Vec<usize>>, String> {
+        let by_pid: BTreeMap<i32, usize> = self.sessions.iter().map(|(number, s)| (s.pid, *number)).collect();
+        let pids: Vec<i32> = waiting.iter().map(|number| self.sessions[number].pid).collect();
+        let blocked = self.runtime.block_on(self.control.blocking_pids(&pids))?;
+        let of_ours = |pids: Vec<i32>| {
+            let mut blockers: Vec<usize> = pids.iter().filter_map(|pid| by_pid.get(pid).copied()).collect();
+            blockers.sort_unstable();
+            blockers.dedup();
+            blockers
+        };
+        Ok(blocked.into_iter().map(|(pid, blockers)| (by_pid[&pid], of_ours(blockers))).collect())
+    }
+
+    fn remember(&mut self, look: &BTreeMap<usize, Vec<usize>>) {
+        for (number, blockers) in look {
+            if let Some(Session { state: State::Busy(busy), .. }) = self.sessions.get_mut(number) {
+                if busy.blocked_since.is_none() || busy.blockers != *blockers {
+                    busy.blocked_since = Some(now());
+                    busy.blockers.clone_from(blockers);
+                }
+            }
+        }
+    }
+
+    /// Before `session`, for which somebody waits, may close a cycle: whoever waits has looked for one.
+    fn let_the_detector_run(&self, session: usize) {
+        let timeout = self.control.deadlock_timeout();
+        if timeout > DETECTOR_SOON {
+            return;
+        }
+        let waiting_for_it = self.waiting().into_iter().filter(|waiter| self.reaches(*waiter, session));
+        let due = waiting_for_it.filter_map(|waiter| match &self.sessions[&waiter].state {
+            State::Busy(busy) => busy.blocked_since.map(|since| since + timeout + DETECTOR_RUNS),
+            State::Idle(_) | State::Between => None,
+        });
+        if let Some(due) = due.max() {
+            std::thread::sleep(due.saturating_duration_since(now()));
+        }
+    }
+
+    fn reaches(&self, waiter: usize, session: usize) -> bool {
+        let mut seen = vec![waiter];
+        let mut next = 0;
+        while let Some(&at) = seen.get(next) {
+            next += 1;
+            for blocker in self.blockers(at) {
+                if blocker == session {
+                    return true;
+                }
+                if !seen.contains(&blocker) {
+                    seen.push(blocker);
+                }
+            }
+        }
+        false
+    }
+
+    fn unsettled(&self, waiting: &[usize]) -> String {
+        let pids: Vec<i32> = waiting.iter().map(|number| self.sessions[number].pid).collect();
+        let activity = self.runtime.block_on(self.control.describe(&pids)).unwrap_or_else(|e| e);
+        format!(
+            "sessions {waiting:?} were neither answered nor blocked by a session of this run within {} s:\n{activity}",
+            SETTLE_MAX.as_secs()
+        )
+    }
+}
+
+/// Polls each flight once: how many landed, how many are left.
+fn poll_flights<C, A>(
+    sessions: &mut BTreeMap<usize, Session<C, A>>,
+    context: &mut std::task::Context<'_>,
+    answers: &mut BTreeMap<u64, (usize, A)>,
+) -> (usize, usize) {
+    let (mut came, mut left) = (0, 0);
+    for (number, session) in sessions {
+        if let State::Busy(busy) = &mut session.state {
+            if let Poll::Ready((connection, answer)) = busy.flight.as_mut().poll(context) {
+                answers.insert(busy.number, (*number, answer));
+                session.state = State::Idle(connection);
+                came += 1;
+            } else {
+                left += 1;
+            }
+        }
+    }
+    (came, left)
+}
+
+/// Whether the waits go round in a circle: then the server's detector has yet to speak.
+fn has_cycle(look: &BTreeMap<usize, Vec<usize>>) -> bool {
+    // Whoever waits only for those who are free, is free in the end; who is left over goes round in a circle or waits for one.
+    let mut stuck: Vec<usize> = look.keys().copied().collect();
+    loop {
+        let before = stuck.len();
+        stuck = stuck.iter().copied().filter(|s| look[s].iter().any(|blocker| stuck.contains(blocker))).collect();
+        if stuck.len() == before {
+            return before > 0;
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a real server takes decides nothing but when it is asked again"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_one_that_nobody_leaves() {
+        let look = |edges: &[(usize, &[usize])]| edges.iter().map(|(s, blockers)| (*s, blockers.to_vec())).collect();
+        assert!(!has_cycle(&look(&[(1, &[0]), (2, &[1, 0])])), "a chain");
+        assert!(has_cycle(&look(&[(1, &[0]), (0, &[1])])), "two");
+        assert!(has_cycle(&look(&[(1, &[2]), (2, &[3]), (3, &[1]), (4, &[5])])), "three, beside a chain");
+        assert!(has_cycle(&look(&[(1, &[2]), (2, &[1]), (3, &[2])])), "one waits for a cycle");
+    }
+}
