@@ -1,11 +1,77 @@
 //! PostgreSQL's concurrency, in memory: SQL text in; rows, waits and errors out.
+//!
+//! A [`Server`] is a database with sessions, transactions, row versions, snapshots and locks, as PostgreSQL 15 has them, without files,
+//! processes, threads or clocks. It is plain data: it can be copied in the middle of a transaction, and put back to a kept state in
+//! less than a microsecond. It is made for trying out how concurrent transactions interleave, millions of times.
+//!
+//! ```
+//! use skiptrace_model::{Outcome, Server, Value};
+//!
+//! let mut server = Server::new();
+//! let (a, b) = (server.connect(), server.connect());
+//! server.query(a, "CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL)");
+//! server.query(a, "INSERT INTO account VALUES (1, 100)");
+//!
+//! // Both sessions take 80 from the account, if it is there. The first one has not yet committed:
+//! let withdraw = "UPDATE account SET balance = balance - 80 WHERE id = 1 AND balance >= 80";
+//! server.query(a, "BEGIN");
+//! server.query(a, withdraw);
+//! // so the second one waits for it.
+//! assert_eq!(server.query(b, withdraw), Outcome::Waits);
+//! assert_eq!(server.blockers(b), [a]);
+//!
+//! // When the first one commits, the second one goes on with the row's new version, which does not qualify any more.
+//! server.query(a, "COMMIT");
+//! let Some((session, Outcome::Done(answer))) = server.next_woken() else { panic!("b is woken") };
+//! assert_eq!((session, answer.affected), (b, 0));
+//! ```
+//!
+//! # What is modelled
+//!
+//! **Versions and snapshots.** A row is a chain of versions, each with the transaction that wrote it and the one that ended it. READ COMMITTED
+//! takes a snapshot a statement, after its table locks were granted, and keeps it while the statement waits; REPEATABLE READ keeps the first one and
+//! fails with 40001. A snapshot's upper end is the latest *completed* transaction id plus one, as in PostgreSQL. Ids are assigned when
+//! PostgreSQL assigns them: with the first row that is written or locked, not by BEGIN, and not by an ON CONFLICT that waits.
+//! Commands have numbers, so that a statement does not see its own writes.
+//!
+//! **Row locks** of four strengths stand in the rows. Who must wait queues for the row (the tuple lock), and waits for the holder's
+//! end. A row that has a newer version by then is checked again in READ COMMITTED: the newest version is bound in its place and the condition is
+//! evaluated once more, everything else, other tables and subqueries, under the statement's snapshot. NOWAIT and SKIP LOCKED are there.
+//!
+//! **Unique indexes** wait for the transaction that inserted or deleted a twin, then err with 23505. ON CONFLICT waits and tries again.
+//!
+//! **Table locks** in eight modes, with fair queues; TRUNCATE, which old snapshots see as an empty table; LOCK TABLE; **advisory locks**, also where
+//! they wait in the middle of a scan; **sequences**, which do not roll back; **savepoints**; DDL in transactions; **deadlocks**; `lock_timeout`, in
+//! virtual time (see [`Server::advance_clock`]).
+//!
+//! # How a statement waits
+//!
+//! SQL is parsed and compiled once into a plan ([`Server::prepare`]). Executing a plan is polling its nodes for rows. All that an execution knows is
+//! in one structure: where each scan is, which row each name is bound to, what was written, the snapshot. A request for a lock that
+//! cannot be had goes into the lock's queue, and the poll returns [`Outcome::Waits`]. When somebody releases the lock, the lock manager
+//! grants it to the first in the queue; [`Server::next_woken`] polls that statement again, and it goes on where it was. There
+//! is no future and no thread. Nothing goes on by itself: call [`Server::next_woken`] until it returns none, after each call that
+//! can release something, if statements that can go on should do so at once, as on a server.
+//!
+//! # Limits
+//!
+//! What the model does not know it refuses with SQLSTATE 0A000 and the construct's name ([`Error::is_refusal`]); it never guesses. Known deviations:
+//!
+//! - A statement is one step: it runs until it is done or waits. On a server two statements can also interleave while neither waits.
+//! - A deadlock is found when the wait that closes the cycle begins, and that waiter is the victim. A server looks after `deadlock_timeout`, and
+//!   the victim is whoever's time is up first.
+//! - DDL of an open transaction is seen by all sessions at once. A server shows it when it is committed.
+//! - `pg_locks` lists tables, tuples, transaction ids, virtual transaction ids and advisory locks, not the locks on indexes and on itself.
+//! - Rows of a scan come in the order in which they were written; a server reuses the space of dead rows. Groups come in the order of their
+//!   first rows. Only ORDER BY promises an order, here and there.
+//! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
+//! - SERIALIZABLE is refused.
 
 mod catalog;
 mod compile;
 mod error;
 mod exec;
 mod explain;
-mod footprint;
 mod function;
 mod lock;
 mod mvcc;

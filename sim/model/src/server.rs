@@ -173,13 +173,8 @@ impl Server {
             put_aside: Vec::new(),
             scratch: Vec::new(),
         };
-        let kept = Kept {
-            catalog: core.catalog.clone(),
-            sequences: Vec::new(),
-            sessions: 0,
-            clock: FIRST_CLOCK,
-            commits: 0,
-        };
+        let kept =
+            Kept { catalog: core.catalog.clone(), sequences: Vec::new(), sessions: 0, clock: FIRST_CLOCK, commits: 0 };
         Self { core, statements: Vec::new(), by_text: BTreeMap::new(), kept }
     }
 
@@ -250,11 +245,8 @@ impl Server {
         let me = session.number();
         assert!(self.core.session(me).connected, "session {me} is not connected");
         assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its statement is not done");
-        if self.statements[prepared.0 as usize].version != self.core.catalog.version() {
-            if let Err(error) = self.refresh(prepared) {
-                let error = self.core.fail_to_compile(me, error);
-                return Outcome::Failed(error);
-            }
+        if let Err(error) = self.refresh(prepared) {
+            return Outcome::Failed(self.core.fail_to_compile(me, error));
         }
         let plan = &self.statements[prepared.0 as usize].plan;
         let flow = exec::start(&mut self.core, me, plan, params);
@@ -265,9 +257,7 @@ impl Server {
     pub fn query(&mut self, session: SessionId, sql: &str) -> Outcome {
         match self.prepare(sql) {
             Ok(prepared) => self.execute(session, prepared, &[]),
-            Err(error) => {
-                Outcome::Failed(self.core.fail_to_compile(session.number(), error))
-            }
+            Err(error) => Outcome::Failed(self.core.fail_to_compile(session.number(), error)),
         }
     }
 
@@ -452,8 +442,8 @@ impl Core {
 fn compile(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
     let mut statements = crate::parse::parse(sql)?;
     let first = if statements.len() == 1 { statements.pop() } else { None };
-    let statement =
-        first.ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))?;
+    let statement = first
+        .ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))?;
     crate::exec::bridge::compile(statement, catalog)
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct Session {
 
 /// A transaction.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(crate) struct Transaction {
     /// Begun by BEGIN, not by a single statement.
     pub(crate) explicit: bool,
@@ -160,7 +161,8 @@ impl Core {
 
     /// The id of the transaction itself, whatever savepoint it is in.
     pub(crate) fn assign_top_xid(&mut self, me: u16) -> Xid {
-        let transaction = self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
+        let transaction =
+            self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
         if transaction.xid == NO_XID {
             transaction.xid = self.xacts.assign(me, None);
             transaction.xids.push(transaction.xid);
@@ -228,7 +230,8 @@ impl Core {
         let savepoint = since.map(|number| &transaction.savepoints[number]);
         let outer = &transaction.savepoints[..since.unwrap_or(0)];
         // An id that something outside got only when the savepoint's part first wrote is not taken back.
-        let stays = |xid: Xid| since.is_some() && (xid == transaction.xid || outer.iter().any(|around| around.xid == xid));
+        let stays =
+            |xid: Xid| since.is_some() && (xid == transaction.xid || outer.iter().any(|around| around.xid == xid));
         let (mut ended, first) = (SmallVec::<[Xid; 4]>::new(), savepoint.map_or(0, |savepoint| savepoint.xids));
         for xid in transaction.xids.drain(first..).collect::<SmallVec<[Xid; 4]>>() {
             if stays(xid) {
@@ -245,7 +248,8 @@ impl Core {
             let (table, storage) = transaction.truncated.pop().expect("not empty");
             self.tables[table as usize] = storage;
         }
-        for (sequence, old) in transaction.restarted.drain(savepoint.map_or(0, |savepoint| savepoint.restarted)..).rev() {
+        for (sequence, old) in transaction.restarted.drain(savepoint.map_or(0, |savepoint| savepoint.restarted)..).rev()
+        {
             self.sequences[sequence as usize] = old;
         }
         match savepoint {
@@ -313,7 +317,8 @@ impl Core {
     /// Before DDL: remembers the catalog, for a rollback.
     pub(crate) fn save_catalog(&mut self, me: u16) {
         let catalog = &self.catalog;
-        let transaction = self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
+        let transaction =
+            self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
         transaction.catalog.get_or_insert_with(|| catalog.clone());
     }
 

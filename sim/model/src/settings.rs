@@ -60,7 +60,9 @@ impl Settings {
         if !custom && default(name).is_none() {
             return Err(unknown(name));
         }
-        if name.ends_with("_timeout") && let Some(value) = &value {
+        if name.ends_with("_timeout")
+            && let Some(value) = &value
+        {
             microseconds(name, value)?;
         }
         if custom && !self.session.iter().any(|(known, _)| known == name) {

@@ -125,7 +125,8 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
         }
         collected.rows.dedup_by(|left, right| order(&left[0], &right[0]).is_eq());
     }
-    let separators: Vec<Value> = collected.rows.iter_mut().filter(|row| args > 1 && row.len() > 1).map(|row| row.swap_remove(1)).collect();
+    let separators: Vec<Value> =
+        collected.rows.iter_mut().filter(|row| args > 1 && row.len() > 1).map(|row| row.swap_remove(1)).collect();
     let mut values = collected.rows.into_iter().map(|mut row| row.swap_remove(0));
     let present = |value: &Value| !matches!(value, Value::Null);
     match aggregate.function {

@@ -45,7 +45,7 @@ impl Exec<'_> {
                         _ => Stage::Input,
                     };
                 }
-                Stage::Newest => self.to_newest(node, table, target, RowLockStrength::Update)?,
+                Stage::Newest => self.go_to_newest(node, table, target, RowLockStrength::Update)?,
                 Stage::Recheck => {
                     self.state(node).stage = if self.rechecks(delete.recheck)? { Stage::Write } else { Stage::Input };
                 }

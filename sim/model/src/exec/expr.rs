@@ -12,24 +12,12 @@ use crate::types::Value;
 
 static NULL: Value = Value::Null;
 
-/// Whether an ordering satisfies an operator.
-fn satisfies(op: CompareOp, ordering: Ordering) -> bool {
-    match op {
-        CompareOp::Eq => ordering == Ordering::Equal,
-        CompareOp::NotEq => ordering != Ordering::Equal,
-        CompareOp::Lt => ordering == Ordering::Less,
-        CompareOp::LtEq => ordering != Ordering::Greater,
-        CompareOp::Gt => ordering == Ordering::Greater,
-        CompareOp::GtEq => ordering != Ordering::Less,
-    }
-}
-
 /// NULL if either is NULL.
 fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool> {
     if matches!(left, Value::Null) || matches!(right, Value::Null) {
         return None;
     }
-    Some(satisfies(op, order(left, right)))
+    Some(op.holds(order(left, right)))
 }
 
 fn boolean(truth: Option<bool>) -> Value {
@@ -286,13 +274,12 @@ impl Exec<'_> {
         call: impl FnOnce(&mut Self) -> Result<Value, Interrupt>,
     ) -> Result<Value, Interrupt> {
         let next = self.act.memo.next;
-        let value = match self.act.memo.results.get(next) {
-            Some(known) => known.clone(),
-            None => {
-                let value = call(self)?;
-                self.act.memo.results.push(value.clone());
-                value
-            }
+        let value = if let Some(known) = self.act.memo.results.get(next) {
+            known.clone()
+        } else {
+            let value = call(self)?;
+            self.act.memo.results.push(value.clone());
+            value
         };
         self.act.memo.next = next + 1;
         Ok(value)

@@ -73,7 +73,8 @@ impl Exec<'_> {
                     self.state(node).stage = Stage::Input;
                 }
                 _ => {
-                    let Some(OnConflict { action: ConflictAction::Update { existing, set, condition }, .. }) = on_conflict
+                    let Some(OnConflict { action: ConflictAction::Update { existing, set, condition }, .. }) =
+                        on_conflict
                     else {
                         unreachable!("only DO UPDATE acts on a conflict");
                     };
@@ -117,8 +118,7 @@ impl Exec<'_> {
         let def = def.clone();
         for (name, condition) in &def.checks {
             if self.test(condition)? == Some(false) {
-                let message =
-                    format!("new row for relation \"{}\" violates check constraint \"{name}\"", def.name);
+                let message = format!("new row for relation \"{}\" violates check constraint \"{name}\"", def.name);
                 return Err(Error::new("23514", message).into());
             }
         }

@@ -418,7 +418,8 @@ impl Exec<'_> {
 impl Core {
     /// The snapshot of a statement that begins now.
     pub(crate) fn take_snapshot(&mut self, me: u16, into: &mut Snapshot) {
-        let transaction = self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
+        let transaction =
+            self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
         if let Some(kept) = &transaction.snapshot {
             into.clone_from(kept);
         } else {

@@ -3,7 +3,7 @@
 //! A row is held by the transaction in its `xmax` or by those in its list of lockers. Whoever must wait first takes the *tuple lock*, then waits
 //! for the holder's end. So the first waiter is the next to get the row, and those that come later queue behind it. When the
 //! row has a newer version by then, READ COMMITTED goes on with that one, after a re-check.
-//! Source: PostgreSQL, src/backend/access/heap: heapam.c (`heap_lock_tuple`, `heap_update`), heapam_handler.c (`heapam_tuple_lock`).
+//! Source: PostgreSQL, src/backend/access/heap: `heap_lock_tuple`, `heap_update`, `heapam_tuple_lock`.
 
 use crate::catalog::TableId;
 use crate::error::Error;
@@ -145,11 +145,35 @@ impl Exec<'_> {
     ) -> Result<RowStatus, Interrupt> {
         // The tuple lock is given back by `claim`, before the row is marked; nobody can come in between.
         let status = self.claim(table, tuple, strength, policy)?;
+        if status == RowStatus::Free && strength == RowLockStrength::KeyShare {
+            self.share_newer_versions(table, tuple, policy)?;
+        }
         if status == RowStatus::Free && self.own_lock(table, tuple) < Some(strength) {
             let xid = self.core.assign_xid(self.me);
             self.core.tables[table as usize].add_locker(tuple, Locker { xid, strength }, &self.core.xacts);
         }
         Ok(status)
+    }
+
+    /// KEY SHARE can be had on a row that is being updated: the lock is put on its newer versions too, so that nobody takes them away.
+    /// Source: PostgreSQL, `heap_lock_updated_tuple`.
+    fn share_newer_versions(&mut self, table: TableId, tuple: TupleId, policy: WaitPolicy) -> Result<(), Interrupt> {
+        let mut tuple = tuple;
+        loop {
+            let header = *self.core.tables[table as usize].header(tuple);
+            if header.xmax == NO_XID || header.next == NO_TUPLE || self.core.xacts.state(header.xmax) == State::Aborted {
+                return Ok(());
+            }
+            tuple = header.next;
+            while let Some(holder) = self.holder(table, tuple, RowLockStrength::KeyShare) {
+                if policy != WaitPolicy::Block {
+                    return Err(self.not_available(table));
+                }
+                self.wait(LockTag::Xact(holder), TableLockMode::Share)?;
+            }
+            let locker = Locker { xid: self.core.assign_xid(self.me), strength: RowLockStrength::KeyShare };
+            self.core.tables[table as usize].add_locker(tuple, locker, &self.core.xacts);
+        }
     }
 
     /// Locks the newest version of a row that was updated; none: it was deleted. What was done before a wait is done again after it, and

@@ -119,7 +119,13 @@ impl Exec<'_> {
     }
 
     /// Rows of `width` values that stand in the node's buffer.
-    fn poll_buffer(&mut self, node: NodeId, slot: SlotId, width: usize, filter: Option<&Expr>) -> Result<Polled, Interrupt> {
+    fn poll_buffer(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        width: usize,
+        filter: Option<&Expr>,
+    ) -> Result<Polled, Interrupt> {
         loop {
             let state = *self.state(node);
             if state.at == state.end {

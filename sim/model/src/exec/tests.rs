@@ -25,8 +25,7 @@ fn create() -> Plan {
         default: None,
         identity_always: false,
     };
-    let index =
-        IndexDef { name: "t_pkey".into(), unique: true, primary: true, keys: vec![own(0)], predicate: None };
+    let index = IndexDef { name: "t_pkey".into(), unique: true, primary: true, keys: vec![own(0)], predicate: None };
     let table = TableDef {
         schema: "public".into(),
         name: "t".into(),
@@ -68,8 +67,11 @@ fn insert() -> Plan {
 
 /// UPDATE t SET n = $2 WHERE id = $1 AND n < 100
 fn update() -> Plan {
-    let small =
-        Expr::Compare { op: CompareOp::Lt, left: Box::new(column(0, 1)), right: Box::new(Expr::Const(Value::Int(100))) };
+    let small = Expr::Compare {
+        op: CompareOp::Lt,
+        left: Box::new(column(0, 1)),
+        right: Box::new(Expr::Const(Value::Int(100))),
+    };
     let scan = Node::IndexScan { slot: 0, table: 0, index: 0, keys: vec![Expr::Param(0)], filter: Some(small.clone()) };
     let same = Expr::Compare { op: CompareOp::Eq, left: Box::new(column(0, 0)), right: Box::new(Expr::Param(0)) };
     let set = vec![(1, Expr::Param(1))];

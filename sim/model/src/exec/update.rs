@@ -56,7 +56,7 @@ impl Exec<'_> {
                 Stage::Newest => {
                     let strength =
                         if self.state(node).end == 1 { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate };
-                    self.to_newest(node, table, target, strength)?;
+                    self.go_to_newest(node, table, target, strength)?;
                 }
                 Stage::Recheck => {
                     self.state(node).stage = if self.rechecks(update.recheck)? { Stage::Work } else { Stage::Input };
@@ -80,7 +80,7 @@ impl Exec<'_> {
     }
 
     /// Locks the newest version and binds the target to it.
-    pub(super) fn to_newest(
+    pub(super) fn go_to_newest(
         &mut self,
         node: NodeId,
         table: TableId,

@@ -21,7 +21,9 @@ pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
         Expr::Column { slot: OWN_ROW, column } => each(*column),
         Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) | Expr::Subquery { .. } => {}
         Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts) | Expr::Array(parts) => {
-            parts.iter().for_each(|part| columns_of(part, each));
+            for part in parts {
+                columns_of(part, each);
+            }
         }
         Expr::Not(inner) | Expr::IsNull { expr: inner, .. } | Expr::IsBool { expr: inner, .. } => {
             columns_of(inner, each);
@@ -36,16 +38,24 @@ pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
         }
         Expr::InList { expr, list, .. } => {
             columns_of(expr, each);
-            list.iter().for_each(|item| columns_of(item, each));
+            for item in list {
+                columns_of(item, each);
+            }
         }
         Expr::Case { arms, otherwise } => {
             for (condition, result) in arms {
                 columns_of(condition, each);
                 columns_of(result, each);
             }
-            otherwise.iter().for_each(|result| columns_of(result, each));
+            if let Some(result) = otherwise {
+                columns_of(result, each);
+            }
         }
-        Expr::Call { args, .. } | Expr::ServerCall { args, .. } => args.iter().for_each(|arg| columns_of(arg, each)),
+        Expr::Call { args, .. } | Expr::ServerCall { args, .. } => {
+            for arg in args {
+                columns_of(arg, each);
+            }
+        }
     }
 }
 
@@ -222,13 +232,7 @@ impl Core {
     }
 
     /// Locks tables one after the other.
-    fn lock_tables(
-        &mut self,
-        me: u16,
-        tables: &[TableId],
-        mode: TableLockMode,
-        nowait: bool,
-    ) -> Result<(), Interrupt> {
+    fn lock_tables(&mut self, me: u16, tables: &[TableId], mode: TableLockMode, nowait: bool) -> Result<(), Interrupt> {
         // The strongest lock is written to the log, and for that it needs an id before it waits (LockAcquireExtended).
         if mode == TableLockMode::AccessExclusive {
             self.assign_xid(me);
@@ -279,7 +283,9 @@ impl Core {
         let plain = def.predicate.is_none() && def.keys.iter().all(|key| super::conflict::own_column(key).is_some());
         let storage = &mut self.tables[table as usize];
         if !plain && storage.len() > 0 {
-            return Err(Error::refused("CREATE INDEX with an expression or a condition on a table that has rows").into());
+            return Err(
+                Error::refused("CREATE INDEX with an expression or a condition on a table that has rows").into()
+            );
         }
         let index = super::conflict::storage_index(storage, def);
         let columns = index.columns.clone();

@@ -1,7 +1,7 @@
 //! System views: `pg_locks`.
 //!
-//! Listed are virtual transaction ids, table locks (the lock manager's, and those on the indexes of a table that a statement has
-//! opened, in the table's modes up to ROW EXCLUSIVE), transaction ids, tuple locks and advisory locks, and what is waited for.
+//! Listed are the locks that a schedule can see and wait for: tables, tuples, transaction ids, advisory locks, and virtual transaction
+//! ids. PostgreSQL also lists a lock on each index of a table that a statement has planned with, and on `pg_locks` itself.
 
 use std::sync::Arc;
 
@@ -43,38 +43,38 @@ impl Core {
         for me in 0..u16::try_from(self.sessions.len()).expect("fewer than 2^16 sessions") {
             let Some(transaction) = &self.session(me).transaction else { continue };
             for (table, mode) in self.locks.tables_of(me) {
-                self.relation_row(Row { session: me, mode: *mode, granted: true }, *table, into);
+                self.relation_row(&Row { session: me, mode: *mode, granted: true }, *table, into);
             }
             let own = Row { session: me, mode: TableLockMode::Exclusive, granted: true };
-            self.row(own, LockedThing::Virtual, into);
+            self.row(&own, LockedThing::Virtual, into);
             for xid in transaction.xids() {
                 let own = Row { session: me, mode: TableLockMode::Exclusive, granted: true };
-                self.row(own, LockedThing::Xact(*xid), into);
+                self.row(&own, LockedThing::Xact(*xid), into);
             }
         }
         for lock in &self.locks.tuples {
             let row = Row { session: lock.session, mode: lock.mode, granted: true };
-            self.row(row, LockedThing::Tuple(lock.table), into);
+            self.row(&row, LockedThing::Tuple(lock.table), into);
         }
         for (key, session, mode) in self.locks.all_advisory() {
-            self.row(Row { session, mode, granted: true }, LockedThing::Advisory(key), into);
+            self.row(&Row { session, mode, granted: true }, LockedThing::Advisory(key), into);
         }
         for waiter in &self.locks.waiters {
             let row = Row { session: waiter.session, mode: waiter.mode, granted: false };
             match waiter.tag {
-                LockTag::Table(table) => self.relation_row(row, table, into),
-                LockTag::Tuple(table, _) => self.row(row, LockedThing::Tuple(table), into),
-                LockTag::Xact(xid) => self.row(row, LockedThing::Xact(xid), into),
-                LockTag::Advisory(key) => self.row(row, LockedThing::Advisory(key), into),
+                LockTag::Table(table) => self.relation_row(&row, table, into),
+                LockTag::Tuple(table, _) => self.row(&row, LockedThing::Tuple(table), into),
+                LockTag::Xact(xid) => self.row(&row, LockedThing::Xact(xid), into),
+                LockTag::Advisory(key) => self.row(&row, LockedThing::Advisory(key), into),
             }
         }
     }
 
-    fn relation_row(&self, row: Row, table: TableId, into: &mut Vec<Value>) {
+    fn relation_row(&self, row: &Row, table: TableId, into: &mut Vec<Value>) {
         self.row(row, LockedThing::Relation(table), into);
     }
 
-    fn row(&self, row: Row, thing: LockedThing, into: &mut Vec<Value>) {
+    fn row(&self, row: &Row, thing: LockedThing, into: &mut Vec<Value>) {
         let text = |text: String| Value::Text(Arc::from(text));
         let own_virtual = format!("{}/1", row.session + 3);
         let (name, relation, virtual_xid, xid) = match thing {

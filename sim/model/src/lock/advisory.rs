@@ -51,7 +51,8 @@ impl Locks {
     /// Asks for an advisory lock.
     pub(crate) fn lock_advisory(&mut self, session: u16, key: AdvisoryKey, shared: bool, scope: AdvisoryScope) -> bool {
         let mode = mode(shared);
-        let held = self.advisory.iter().any(|holder| holder.key == key && holder.session == session && holder.mode == mode);
+        let held =
+            self.advisory.iter().any(|holder| holder.key == key && holder.session == session && holder.mode == mode);
         let tag = LockTag::Advisory(key);
         if !held && !self.can_have(session, tag, mode, self.waiters.len()) {
             return false;
@@ -59,7 +60,10 @@ impl Locks {
         if !held {
             self.grant(session, tag, mode);
         }
-        let holder = self.advisory.iter_mut().find(|holder| holder.key == key && holder.session == session && holder.mode == mode);
+        let holder = self
+            .advisory
+            .iter_mut()
+            .find(|holder| holder.key == key && holder.session == session && holder.mode == mode);
         let holder = holder.expect("granted above");
         match scope {
             AdvisoryScope::Session => holder.by_session += 1,
@@ -82,7 +86,10 @@ impl Locks {
 
     /// Gives one transaction-level lock back: ROLLBACK TO.
     pub(crate) fn release_advisory(&mut self, session: u16, key: AdvisoryKey, mode: TableLockMode) {
-        let found = self.advisory.iter_mut().find(|holder| holder.key == key && holder.session == session && holder.mode == mode);
+        let found = self
+            .advisory
+            .iter_mut()
+            .find(|holder| holder.key == key && holder.session == session && holder.mode == mode);
         if let Some(holder) = found {
             holder.by_transaction = holder.by_transaction.saturating_sub(1);
         }
@@ -104,7 +111,8 @@ impl Locks {
     }
 
     fn drop_unheld(&mut self, session: u16) {
-        let unheld = |holder: &Holder| holder.session == session && holder.by_session == 0 && holder.by_transaction == 0;
+        let unheld =
+            |holder: &Holder| holder.session == session && holder.by_session == 0 && holder.by_transaction == 0;
         while let Some(place) = self.advisory.iter().position(unheld) {
             let holder = self.advisory.remove(place);
             self.wake(LockTag::Advisory(holder.key));

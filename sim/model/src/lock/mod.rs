@@ -71,16 +71,8 @@ pub(crate) struct Locks {
 }
 
 /// Conflicts of each mode, as a bit mask. Source: PostgreSQL, `LockConflicts` in src/backend/storage/lmgr/lock.c.
-const CONFLICTS: [u8; 8] = [
-    0b1000_0000,
-    0b1100_0000,
-    0b1111_0000,
-    0b1111_1000,
-    0b1110_1100,
-    0b1111_1100,
-    0b1111_1110,
-    0b1111_1111,
-];
+const CONFLICTS: [u8; 8] =
+    [0b1000_0000, 0b1100_0000, 0b1111_0000, 0b1111_1000, 0b1110_1100, 0b1111_1100, 0b1111_1110, 0b1111_1111];
 
 /// Whether a holder of one mode keeps the other out.
 pub(crate) fn conflicts(left: TableLockMode, right: TableLockMode) -> bool {
@@ -144,7 +136,9 @@ impl Locks {
 
     /// Asks for the right to be the next to get a row.
     pub(crate) fn lock_tuple(&mut self, session: u16, table: TableId, tuple: TupleId, mode: TableLockMode) -> bool {
-        let held = |lock: &TupleHolder| lock.session == session && lock.table == table && lock.tuple == tuple && lock.mode == mode;
+        let held = |lock: &TupleHolder| {
+            lock.session == session && lock.table == table && lock.tuple == tuple && lock.mode == mode
+        };
         if self.tuples.iter().any(held) {
             return true;
         }

@@ -7,7 +7,8 @@ use crate::plan::TableLockMode;
 impl Locks {
     /// Whether `session` can have a lock at once: no other holder, and none of the first `ahead` waiters, stands against it.
     pub(super) fn can_have(&self, session: u16, tag: LockTag, mode: TableLockMode, ahead: usize) -> bool {
-        let stands_against = |waiter: &Waiter| waiter.tag == tag && waiter.session != session && conflicts(waiter.mode, mode);
+        let stands_against =
+            |waiter: &Waiter| waiter.tag == tag && waiter.session != session && conflicts(waiter.mode, mode);
         !self.is_held_against(session, tag, mode) && !self.waiters[..ahead].iter().any(stands_against)
     }
 
@@ -25,7 +26,9 @@ impl Locks {
             LockTag::Tuple(table, tuple) => self.tuples.iter().any(|lock| {
                 lock.session != session && lock.table == table && lock.tuple == tuple && conflicts(lock.mode, mode)
             }),
-            LockTag::Advisory(key) => self.advisory_holders(key).any(|(holder, held)| holder != session && conflicts(held, mode)),
+            LockTag::Advisory(key) => {
+                self.advisory_holders(key).any(|(holder, held)| holder != session && conflicts(held, mode))
+            }
         }
     }
 
@@ -47,7 +50,11 @@ impl Locks {
                 into.extend(self.tuples.iter().filter(of).filter(against).map(|lock| lock.session));
             }
             LockTag::Advisory(key) => {
-                into.extend(self.advisory_holders(key).filter(|(holder, held)| *holder != session && conflicts(*held, mode)).map(|(holder, _)| holder));
+                into.extend(
+                    self.advisory_holders(key)
+                        .filter(|(holder, held)| *holder != session && conflicts(*held, mode))
+                        .map(|(holder, _)| holder),
+                );
             }
         }
     }
@@ -67,7 +74,10 @@ impl Locks {
     /// Puts a session into the queue. It stands before the first waiter that it already keeps out, or else at the end.
     /// Source: PostgreSQL, `ProcSleep` in src/backend/storage/lmgr/proc.c.
     pub(crate) fn wait(&mut self, waiter: Waiter, xacts: &Xacts) -> Request {
-        debug_assert!(!self.waiters.iter().any(|other| other.session == waiter.session), "a session waits for one thing");
+        debug_assert!(
+            !self.waiters.iter().any(|other| other.session == waiter.session),
+            "a session waits for one thing"
+        );
         let mut place = self.waiters.len();
         for (at, other) in self.waiters.iter().enumerate().filter(|(_, other)| other.tag == waiter.tag) {
             let mut against = Vec::new();

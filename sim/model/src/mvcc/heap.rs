@@ -153,7 +153,9 @@ impl Table {
         }
         let list = self.headers[tuple as usize].lockers;
         let list = &mut self.lockers[list as usize];
-        list.retain(|old| xacts.state(old.xid) == State::Running && (old.xid != locker.xid || old.strength > locker.strength));
+        list.retain(|old| {
+            xacts.state(old.xid) == State::Running && (old.xid != locker.xid || old.strength > locker.strength)
+        });
         list.push(locker);
     }
 
@@ -167,8 +169,11 @@ impl Table {
                 kept += 1;
             }
         }
-        let entries: Vec<Vec<TupleId>> =
-            self.indexes.iter().map(|index| index.entries().filter_map(|root| self.living(root, &places)).collect()).collect();
+        let entries: Vec<Vec<TupleId>> = self
+            .indexes
+            .iter()
+            .map(|index| index.entries().filter_map(|root| self.living(root, &places)).collect())
+            .collect();
         for (tuple, place) in places.iter().enumerate().filter(|(_, place)| **place != NO_TUPLE) {
             for column in 0..self.stride {
                 self.values.swap(*place as usize * self.stride + column, tuple * self.stride + column);

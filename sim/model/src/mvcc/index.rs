@@ -114,6 +114,6 @@ pub(crate) fn order(left: &Value, right: &Value) -> Ordering {
         (Value::Null, Value::Null) => Ordering::Equal,
         (Value::Null, _) => Ordering::Greater,
         (_, Value::Null) => Ordering::Less,
-        _ => crate::exec::bridge::compare(left, right),
+        _ => crate::types::compare(left, right),
     }
 }

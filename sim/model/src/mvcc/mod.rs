@@ -2,14 +2,14 @@
 //!
 //! A row is never overwritten. An UPDATE appends a version and writes its transaction id into the old one's `xmax`; whether a version
 //! is there for a statement is decided by asking the statement's snapshot about `xmin` and `xmax`. A rollback undoes
-//! nothing: it only marks its ids as aborted. Source: PostgreSQL, src/backend/access/heap/heapam_visibility.c.
+//! nothing: it only marks its ids as aborted. Source: PostgreSQL, `src/backend/access/heap/heapam_visibility.c`.
 
 mod heap;
 mod index;
 mod snapshot;
 mod xid;
 
-pub(crate) use heap::{Header, Locker, NO_TUPLE, Table, TupleId};
+pub(crate) use heap::{Locker, NO_TUPLE, Table, TupleId};
 pub(crate) use index::{Index, order};
 pub(crate) use snapshot::Snapshot;
-pub(crate) use xid::{FROZEN_XID, NO_XID, State, Xacts, Xid};
+pub(crate) use xid::{NO_XID, State, Xacts, Xid};

@@ -34,7 +34,7 @@ struct Xact {
 pub(crate) struct Xacts {
     /// What the server shows is this much higher.
     offset: u64,
-    xacts: Vec<Xact>,
+    known: Vec<Xact>,
     /// Those that run, savepoints' parts included, in the order in which they were given out.
     running: Vec<Xid>,
     latest_completed: Xid,
@@ -42,7 +42,7 @@ pub(crate) struct Xacts {
 
 impl Xacts {
     pub(crate) fn new() -> Self {
-        let mut new = Self { offset: 0, xacts: Vec::new(), running: Vec::new(), latest_completed: FROZEN_XID };
+        let mut new = Self { offset: 0, known: Vec::new(), running: Vec::new(), latest_completed: FROZEN_XID };
         new.keep();
         new.set_next(FIRST_EXTERNAL);
         new
@@ -59,19 +59,19 @@ impl Xacts {
     /// Back to what [`Xacts::keep`] left.
     pub(crate) fn reset(&mut self) {
         self.running.clear();
-        self.xacts.clear();
-        self.xacts.push(Xact { state: State::Aborted, session: u16::MAX, top: NO_XID });
-        self.xacts.push(Xact { state: State::Committed, session: u16::MAX, top: FROZEN_XID });
+        self.known.clear();
+        self.known.push(Xact { state: State::Aborted, session: u16::MAX, top: NO_XID });
+        self.known.push(Xact { state: State::Committed, session: u16::MAX, top: FROZEN_XID });
         self.latest_completed = FROZEN_XID;
     }
 
     fn next_external(&self) -> u64 {
-        self.offset + self.xacts.len() as u64
+        self.offset + self.known.len() as u64
     }
 
     /// The next id to be given out is shown as `xid`.
     pub(crate) fn set_next(&mut self, xid: u64) {
-        self.offset = xid.saturating_sub(self.xacts.len() as u64);
+        self.offset = xid.saturating_sub(self.known.len() as u64);
     }
 
     /// As the server shows it.
@@ -81,33 +81,33 @@ impl Xacts {
 
     /// Gives out an id; `top` is none for a transaction, and its id for a savepoint's part of one.
     pub(crate) fn assign(&mut self, session: u16, top: Option<Xid>) -> Xid {
-        let xid = Xid::try_from(self.xacts.len()).expect("fewer than 2^32 transactions between two resets");
-        self.xacts.push(Xact { state: State::Running, session, top: top.unwrap_or(xid) });
+        let xid = Xid::try_from(self.known.len()).expect("fewer than 2^32 transactions between two resets");
+        self.known.push(Xact { state: State::Running, session, top: top.unwrap_or(xid) });
         self.running.push(xid);
         xid
     }
 
     pub(crate) fn state(&self, xid: Xid) -> State {
-        self.xacts[xid as usize].state
+        self.known[xid as usize].state
     }
 
     pub(crate) fn session(&self, xid: Xid) -> u16 {
-        self.xacts[xid as usize].session
+        self.known[xid as usize].session
     }
 
     /// Whether `xid` runs, and in `session`.
     pub(crate) fn is_own(&self, xid: Xid, session: u16) -> bool {
-        let xact = self.xacts[xid as usize];
+        let xact = self.known[xid as usize];
         xact.state == State::Running && xact.session == session
     }
 
     pub(crate) fn is_top(&self, xid: Xid) -> bool {
-        self.xacts[xid as usize].top == xid
+        self.known[xid as usize].top == xid
     }
 
     /// Ends an id, and with it moves the upper end of the snapshots to come.
     pub(crate) fn end(&mut self, xid: Xid, state: State) {
-        self.xacts[xid as usize].state = state;
+        self.known[xid as usize].state = state;
         self.running.retain(|running| *running != xid);
         self.latest_completed = self.latest_completed.max(xid);
     }
