@@ -1,8 +1,223 @@
-//! Functions and operators, resolved by name and argument types when a statement is compiled.
+//! Functions and operators, resolved by name and argument types when a statement is compiled ([`signature`]), and what
+//! the pure ones compute ([`call`]).
+
+mod arithmetic;
+mod array;
+mod cast;
+mod json;
+pub(crate) mod signature;
+mod text;
+
+use crate::error::Error;
+use crate::types::{Scalar, Type, Value};
+
+pub(crate) use arithmetic::Number;
 
 /// A pure function or operator: its result follows from its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Function {}
+pub(crate) enum Function {
+    /// `a + b`, and so on: the type that both sides and the result have.
+    Add(Number),
+    Subtract(Number),
+    Multiply(Number),
+    Divide(Number),
+    Modulo(Number),
+    Negate(Number),
+    Abs(Number),
+    /// Text to a value of a type: its input function.
+    Input(Type),
+    /// A value of a type to text.
+    Output(Type),
+    /// An integer to a type that may be too narrow for it.
+    Narrow(Scalar),
+    IntToNumeric,
+    NumericToInt(Scalar),
+    IntToBool,
+    BoolToInt,
+    /// xid8 to xid: the low 32 bits.
+    Xid8ToXid,
+    /// NULL where both are equal, else the first.
+    NullIf,
+    Greatest,
+    Least,
+    /// `text || text`
+    Concat,
+    /// `concat(..)`: NULLs are left out.
+    ConcatAll,
+    Lower,
+    Upper,
+    Length,
+    OctetLength,
+    Left,
+    Right,
+    Repeat,
+    Replace,
+    StrPos,
+    StartsWith,
+    SplitPart,
+    Trim,
+    TrimLeft,
+    TrimRight,
+    /// `text LIKE pattern`
+    Like,
+    /// `array || array`
+    ArrayCat,
+    ArrayAppend,
+    ArrayPrepend,
+    ArrayRemove,
+    ArrayPosition,
+    ArrayLength,
+    Cardinality,
+    /// `array @> array`
+    ArrayContains,
+    /// `array <@ array`
+    ArrayContained,
+    ArrayOverlaps,
+    /// `array[n]`
+    ArrayElement,
+    /// `jsonb -> text`, `jsonb ->> text`
+    JsonField { as_text: bool },
+    /// `jsonb -> integer`, `jsonb ->> integer`
+    JsonElement { as_text: bool },
+    /// `jsonb #> text[]`, `jsonb #>> text[]`
+    JsonPath { as_text: bool },
+    JsonContains,
+    JsonContained,
+    /// `jsonb ? text`
+    JsonHasKey,
+    /// `jsonb ?| text[]`, `jsonb ?& text[]`
+    JsonHasKeys { all: bool },
+    /// `jsonb || jsonb`
+    JsonConcat,
+    /// `jsonb - text`
+    JsonRemove,
+    JsonTypeof,
+    JsonArrayLength,
+    /// `to_jsonb(value)`, of the type that it has
+    ToJsonb(Type),
+    /// Keys as text, values as jsonb, in turn.
+    JsonbBuildObject,
+    /// Values as jsonb.
+    JsonbBuildArray,
+    /// jsonb to a number or boolean
+    FromJsonb(Scalar),
+    SnapshotXmin,
+    SnapshotXmax,
+    /// `pg_visible_in_snapshot(xid8, pg_snapshot)`
+    VisibleInSnapshot,
+}
+
+impl Function {
+    /// Whether a NULL argument makes it NULL without a look at the others.
+    fn is_strict(self) -> bool {
+        !matches!(
+            self,
+            Self::NullIf
+                | Self::Greatest
+                | Self::Least
+                | Self::ConcatAll
+                | Self::ArrayCat
+                | Self::ArrayAppend
+                | Self::ArrayPrepend
+                | Self::ArrayRemove
+                | Self::ArrayPosition
+                | Self::JsonbBuildObject
+                | Self::JsonbBuildArray
+        )
+    }
+}
+
+/// The value of a function.
+pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
+    if function.is_strict() && args.iter().any(|arg| matches!(arg, Value::Null)) {
+        return Ok(Value::Null);
+    }
+    match function {
+        Function::Add(..)
+        | Function::Subtract(..)
+        | Function::Multiply(..)
+        | Function::Divide(..)
+        | Function::Modulo(..)
+        | Function::Negate(..)
+        | Function::Abs(..) => arithmetic::call(function, args),
+        Function::Input(..)
+        | Function::Output(..)
+        | Function::Narrow(..)
+        | Function::IntToNumeric
+        | Function::NumericToInt(..)
+        | Function::IntToBool
+        | Function::BoolToInt
+        | Function::Xid8ToXid => cast::call(function, &args[0]),
+        Function::NullIf if crate::types::compare(&args[0], &args[1]).is_eq() => Ok(Value::Null),
+        Function::NullIf => Ok(args[0].clone()),
+        Function::Greatest => Ok(present(args).max_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null)),
+        Function::Least => Ok(present(args).min_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null)),
+        Function::SnapshotXmin | Function::SnapshotXmax | Function::VisibleInSnapshot => Ok(snapshot(function, args)),
+        Function::JsonField { .. }
+        | Function::JsonElement { .. }
+        | Function::JsonPath { .. }
+        | Function::JsonContains
+        | Function::JsonContained
+        | Function::JsonHasKey
+        | Function::JsonHasKeys { .. }
+        | Function::JsonConcat
+        | Function::JsonRemove
+        | Function::JsonTypeof
+        | Function::JsonArrayLength
+        | Function::ToJsonb(..)
+        | Function::JsonbBuildObject
+        | Function::JsonbBuildArray
+        | Function::FromJsonb(..) => json::call(function, args),
+        Function::ArrayCat
+        | Function::ArrayAppend
+        | Function::ArrayPrepend
+        | Function::ArrayRemove
+        | Function::ArrayPosition
+        | Function::ArrayLength
+        | Function::Cardinality
+        | Function::ArrayContains
+        | Function::ArrayContained
+        | Function::ArrayOverlaps
+        | Function::ArrayElement => array::call(function, args),
+        _ => text::call(function, args),
+    }
+}
+
+/// `sum`, one step: integers add up as bigint does, and a sum that leaves it is refused, for PostgreSQL goes on in numeric.
+pub(crate) fn add(left: &Value, right: &Value) -> Result<Value, Error> {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right)) => {
+            left.checked_add(*right).map(Value::Int).ok_or_else(|| Error::new("22003", "bigint out of range"))
+        }
+        _ => arithmetic::call(Function::Add(Number::Numeric), &[left.clone(), right.clone()]),
+    }
+}
+
+fn present(args: &[Value]) -> impl Iterator<Item = &Value> {
+    args.iter().filter(|arg| !matches!(arg, Value::Null))
+}
+
+fn snapshot(function: Function, args: &[Value]) -> Value {
+    match (function, args) {
+        (Function::SnapshotXmin, [Value::Snapshot(snapshot)]) => Value::Int(xid(snapshot.xmin)),
+        (Function::SnapshotXmax, [Value::Snapshot(snapshot)]) => Value::Int(xid(snapshot.xmax)),
+        (Function::VisibleInSnapshot, [Value::Int(xid), Value::Snapshot(snapshot)]) => {
+            let xid = u64::try_from(*xid).unwrap_or(0);
+            let running = snapshot.xip.binary_search(&xid).is_ok();
+            Value::Bool(xid < snapshot.xmin || xid < snapshot.xmax && !running)
+        }
+        _ => unreachable_types(function, args),
+    }
+}
+
+fn xid(xid: u64) -> i64 {
+    i64::try_from(xid).expect("transaction ids are given from 3 on, one by one")
+}
+
+/// Compiling has given each function arguments of its types.
+fn unreachable_types(function: Function, args: &[Value]) -> ! {
+    panic!("{function:?} was compiled for other types than it is called with: {args:?}")
+}
 
 /// A function that reads or changes the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,13 @@
 //! Types and values: what a column, a parameter or an expression may hold.
 
+mod compare;
+pub(crate) mod json;
+pub(crate) mod numeric;
+pub(crate) mod text;
+mod timestamp;
 mod value;
+
+pub(crate) use compare::compare;
 
 pub use value::{Numeric, PgSnapshot, Value};
 

@@ -1,0 +1,113 @@
+//! `numeric`, as far as it fits into 38 digits. What does not fit is refused, never rounded.
+
+use std::cmp::Ordering;
+
+use super::value::Numeric;
+use crate::error::Error;
+
+/// The largest power of ten in an `i128`.
+const SCALE_MAX: u8 = 38;
+
+fn too_large() -> Error {
+    Error::refused("numeric values of more than 38 digits")
+}
+
+/// `text` as a number, if it is one that fits.
+pub(crate) fn parse(text: &str) -> Option<Numeric> {
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (negative, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() && fraction.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let mut digits: i128 = 0;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        digits = digits.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+    }
+    let mut scale = i32::try_from(fraction.len()).ok()? - exponent;
+    while scale < 0 {
+        digits = digits.checked_mul(10)?;
+        scale += 1;
+    }
+    let scale = u8::try_from(scale).ok().filter(|scale| *scale <= SCALE_MAX)?;
+    Some(Numeric { digits: if negative { -digits } else { digits }, scale })
+}
+
+/// As PostgreSQL prints it: with all the digits behind the point that it has.
+pub(crate) fn print(value: Numeric) -> String {
+    let digits = value.digits.unsigned_abs().to_string();
+    let scale = usize::from(value.scale);
+    let sign = if value.digits < 0 { "-" } else { "" };
+    if scale == 0 {
+        return format!("{sign}{digits}");
+    }
+    let padded = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - scale);
+    format!("{sign}{whole}.{fraction}")
+}
+
+pub(crate) fn from_int(value: i64) -> Numeric {
+    Numeric { digits: i128::from(value), scale: 0 }
+}
+
+fn rescale(value: Numeric, scale: u8) -> Option<i128> {
+    10_i128.checked_pow(u32::from(scale - value.scale)).and_then(|factor| value.digits.checked_mul(factor))
+}
+
+pub(crate) fn compare(left: Numeric, right: Numeric) -> Ordering {
+    let scale = left.scale.max(right.scale);
+    match (rescale(left, scale), rescale(right, scale)) {
+        (Some(left), Some(right)) => left.cmp(&right),
+        // Whoever does not fit is the larger in size, so its sign decides.
+        (None, _) => left.digits.cmp(&0),
+        (_, None) => 0.cmp(&right.digits),
+    }
+}
+
+/// The same number with the fewest digits behind the point: equal numbers become equal values.
+pub(crate) fn normal(mut value: Numeric) -> Numeric {
+    while value.scale > 0 && value.digits % 10 == 0 {
+        value.digits /= 10;
+        value.scale -= 1;
+    }
+    value
+}
+
+pub(crate) fn add(left: Numeric, right: Numeric) -> Result<Numeric, Error> {
+    let scale = left.scale.max(right.scale);
+    let sum = rescale(left, scale).zip(rescale(right, scale)).and_then(|(left, right)| left.checked_add(right));
+    Ok(Numeric { digits: sum.ok_or_else(too_large)?, scale })
+}
+
+pub(crate) fn negate(value: Numeric) -> Numeric {
+    Numeric { digits: -value.digits, scale: value.scale }
+}
+
+pub(crate) fn multiply(left: Numeric, right: Numeric) -> Result<Numeric, Error> {
+    let scale = left.scale + right.scale;
+    let digits = left.digits.checked_mul(right.digits).filter(|_| scale <= SCALE_MAX).ok_or_else(too_large)?;
+    Ok(Numeric { digits, scale })
+}
+
+pub(crate) fn remainder(left: Numeric, right: Numeric) -> Result<Numeric, Error> {
+    if right.digits == 0 {
+        return Err(Error::new("22012", "division by zero"));
+    }
+    let scale = left.scale.max(right.scale);
+    let sides = rescale(left, scale).zip(rescale(right, scale)).ok_or_else(too_large)?;
+    Ok(Numeric { digits: sides.0 % sides.1, scale })
+}
+
+/// Rounded half away from zero, as PostgreSQL's cast to an integer type does.
+pub(crate) fn to_int(value: Numeric) -> Option<i64> {
+    let unit = 10_i128.checked_pow(u32::from(value.scale))?;
+    let (whole, rest) = (value.digits / unit, value.digits % unit);
+    let away = if rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1 { rest.signum() } else { 0 };
+    i64::try_from(whole + away).ok()
+}
