@@ -10,6 +10,7 @@ pub mod schedule_file;
 pub mod shrink;
 pub mod sync;
 pub(crate) mod trace;
+pub mod verdict;
 
 pub use run::Runner;
 
