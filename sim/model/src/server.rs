@@ -10,7 +10,7 @@ use crate::lock::Locks;
 use crate::mvcc::{Table, TupleId, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
-use crate::session::Session;
+use crate::session::{Session, Waiting};
 use crate::types::{Type, Value};
 
 /// A session's number, from 0; a closed session's number is given out again.
@@ -250,7 +250,7 @@ impl Server {
         }
         let plan = &self.statements[prepared.0 as usize].plan;
         let flow = exec::start(&mut self.core, me, plan, params);
-        self.core.finish(me, plan, flow)
+        self.core.finish(me, prepared, plan, flow)
     }
 
     /// Prepares and executes one statement without parameters.
@@ -265,18 +265,33 @@ impl Server {
     /// outcome. One that waits again is not reported.
     pub fn next_woken(&mut self) -> Option<(SessionId, Outcome)> {
         while let Some((me, expired)) = self.core.locks.granted.pop_front() {
-            let Some(plan) = self.core.session_mut(me).waiting.take() else { continue };
-            let flow = if expired {
-                Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
-            } else {
-                exec::resume(&mut self.core, me, &plan)
-            };
-            let outcome = self.core.finish(me, &plan, flow);
+            let Some(waiting) = self.core.session_mut(me).waiting.take() else { continue };
+            let outcome = self.go_on(me, waiting, expired);
             if outcome != Outcome::Waits {
                 return Some((SessionId(u32::from(me)), outcome));
             }
         }
         None
+    }
+
+    fn go_on(&mut self, me: u16, waiting: Waiting, expired: bool) -> Outcome {
+        let Waiting { prepared, mut plan, version } = waiting;
+        let flow = if expired {
+            Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
+        } else if version != self.core.catalog.version() && exec::waits_for_table(&self.core, me, &plan) {
+            // PostgreSQL waits for a table in parse analysis, and looks the names up again afterwards.
+            let params = self.core.session_mut(me).activation.take_params();
+            match self.refresh(prepared) {
+                Ok(()) => {
+                    plan = self.statements[prepared.0 as usize].plan.clone();
+                    exec::start(&mut self.core, me, &plan, &params)
+                }
+                Err(error) => Flow::Failed(error),
+            }
+        } else {
+            exec::resume(&mut self.core, me, &plan)
+        };
+        self.core.finish(me, prepared, &plan, flow)
     }
 
     /// Whether a session's statement waits.
@@ -407,7 +422,7 @@ impl Core {
     }
 
     /// Turns how a statement went into its outcome: keeps what waits, ends what is done.
-    fn finish(&mut self, me: u16, plan: &Arc<Plan>, flow: Flow) -> Outcome {
+    fn finish(&mut self, me: u16, prepared: Prepared, plan: &Arc<Plan>, flow: Flow) -> Outcome {
         match flow {
             Flow::Done(answer) => {
                 let open = self.session_mut(me).transaction.as_mut();
@@ -421,7 +436,8 @@ impl Core {
                 Outcome::Done(answer)
             }
             Flow::Waits => {
-                self.session_mut(me).waiting = Some(plan.clone());
+                let version = self.catalog.version();
+                self.session_mut(me).waiting = Some(Waiting { prepared, plan: plan.clone(), version });
                 Outcome::Waits
             }
             Flow::Failed(error) => {

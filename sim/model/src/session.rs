@@ -13,7 +13,7 @@ use crate::lock::{AdvisoryKey, AdvisoryScope};
 use crate::mvcc::{NO_XID, Snapshot, State, Table, Xid};
 use crate::plan::{Isolation, Plan, TableLockMode, TransactionModes};
 use crate::sequence::Sequence;
-use crate::server::Core;
+use crate::server::{Core, Prepared};
 use crate::settings::Settings;
 
 /// A connection.
@@ -26,8 +26,18 @@ pub(crate) struct Session {
     pub(crate) sequences: Vec<(SequenceId, i64)>,
     /// The state of its statement, kept for the next one when it is done.
     pub(crate) activation: Box<Activation>,
-    /// The plan of a statement that waits.
-    pub(crate) waiting: Option<Arc<Plan>>,
+    /// The statement that waits.
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// A statement that waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) prepared: Prepared,
+    /// It may have been compiled anew since, for other sessions: this one goes on with the plan that it began with.
+    pub(crate) plan: Arc<Plan>,
+    /// The catalog's, when it began to wait.
+    pub(crate) version: u64,
 }
 
 /// A transaction.

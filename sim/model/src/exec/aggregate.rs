@@ -6,9 +6,8 @@ use crate::error::Error;
 use crate::exec::sort::order_keys;
 use crate::exec::{Exec, Interrupt, Polled, Stage};
 use crate::function::AggregateFunction;
-use crate::mvcc::order;
 use crate::plan::{Aggregate, Expr, NodeId, SlotId};
-use crate::types::Value;
+use crate::types::{Value, compare as order};
 
 /// What an aggregate has been given in one group.
 #[derive(Clone, Debug, Default)]
@@ -135,12 +134,12 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
         AggregateFunction::Sum => {
             let sum = values.filter(present).try_fold(None, |sum, value| match sum {
                 None => Ok::<_, Error>(Some(value)),
-                Some(sum) => add(&sum, &value).map(Some),
+                Some(sum) => crate::function::add(&sum, &value).map(Some),
             })?;
             Ok(sum.unwrap_or(Value::Null))
         }
-        AggregateFunction::Min => Ok(values.filter(present).min_by(order).unwrap_or(Value::Null)),
-        AggregateFunction::Max => Ok(values.filter(present).max_by(order).unwrap_or(Value::Null)),
+        AggregateFunction::Min => Ok(values.filter(present).min_by(|left, right| order(left, right)).unwrap_or(Value::Null)),
+        AggregateFunction::Max => Ok(values.filter(present).max_by(|left, right| order(left, right)).unwrap_or(Value::Null)),
         AggregateFunction::BoolAnd | AggregateFunction::BoolOr => {
             let decisive = aggregate.function == AggregateFunction::BoolOr;
             let mut any = false;
@@ -170,15 +169,5 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
             }
             Ok(text.map_or(Value::Null, |text| Value::Text(Arc::from(text))))
         }
-    }
-}
-
-/// Adds two values of a sum.
-fn add(left: &Value, right: &Value) -> Result<Value, Error> {
-    match (left, right) {
-        (Value::Int(left), Value::Int(right)) => {
-            left.checked_add(*right).map(Value::Int).ok_or_else(|| Error::new("22003", "bigint out of range"))
-        }
-        _ => Err(Error::refused("sum of this type")),
     }
 }

@@ -6,9 +6,8 @@ use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt, Polled, Slot};
-use crate::mvcc::order;
 use crate::plan::{CompareOp, Expr, NodeId, SubqueryKind};
-use crate::types::Value;
+use crate::types::{Value, compare as order};
 
 static NULL: Value = Value::Null;
 
@@ -203,7 +202,7 @@ impl Exec<'_> {
             }
             Expr::Call { function, args } => {
                 let args = self.eval_all(args)?;
-                Ok(crate::exec::bridge::call(*function, &args)?)
+                Ok(crate::function::call(*function, &args)?)
             }
             Expr::ServerCall { function, args } => {
                 let args = self.eval_all(args)?;

@@ -171,6 +171,11 @@ pub(crate) struct Activation {
 }
 
 impl Activation {
+    /// The parameters, for a statement that is started again.
+    pub(crate) fn take_params(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.params)
+    }
+
     /// Prepares for a statement.
     fn begin(&mut self, query: &Query, params: &[Value]) {
         self.phase = Phase::Locks;
@@ -250,6 +255,11 @@ fn tag_name(kind: QueryKind) -> &'static str {
         QueryKind::Update => "UPDATE",
         QueryKind::Delete => "DELETE",
     }
+}
+
+/// Whether a statement that waits does so before it has begun to read.
+pub(crate) fn waits_for_table(core: &Core, me: u16, plan: &Plan) -> bool {
+    matches!(plan.body, Body::Utility(_)) || core.session(me).activation.phase == Phase::Locks
 }
 
 /// Starts or goes on with a statement.

@@ -189,7 +189,7 @@ impl Exec<'_> {
             let width = self.width(from);
             let same = |start: usize| {
                 let seen = &self.act.buffers[place][start * width..];
-                (0..width).all(|column| crate::mvcc::order(&seen[column], self.slot_value(from, column)).is_eq())
+                (0..width).all(|column| crate::types::compare(&seen[column], self.slot_value(from, column)).is_eq())
             };
             let rows = self.act.nodes[place].at as usize;
             if (0..rows).any(same) {

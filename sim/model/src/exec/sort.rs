@@ -3,9 +3,8 @@
 use std::cmp::Ordering;
 
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
-use crate::mvcc::order;
 use crate::plan::{NodeId, SlotId, SortKey};
-use crate::types::Value;
+use crate::types::{Value, compare as order};
 
 /// What a sort has read: for each row its keys, and what its slots were bound to.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,9 @@
 use crate::catalog::TableId;
 use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
-use crate::mvcc::{Locker, State, TupleId, order};
+use crate::mvcc::{Locker, State, TupleId};
 use crate::plan::{ColumnId, Expr, NodeId, OWN_ROW, Returning, RowLockStrength, SlotId, WaitPolicy};
+use crate::types::compare as order;
 
 /// The fields of the node.
 pub(super) struct UpdateNode<'q> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::catalog::{IndexDef, TableId};
 use crate::error::Error;
 use crate::exec::Interrupt;
-use crate::mvcc::{NO_XID, State, TupleId, order};
+use crate::mvcc::{NO_XID, State, TupleId};
 use crate::plan::{ColumnId, Expr, Isolation, OWN_ROW, TableLockMode, TransactionModes, Utility};
 use crate::sequence::Sequence;
 use crate::server::{Answer, CommandTag, Core, Rows};
-use crate::types::Value;
+use crate::types::{Value, compare as order};
 
 fn done(tag: CommandTag) -> Answer {
     Answer { tag, affected: 0, rows: Rows::default() }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::heap::TupleId;
 use crate::plan::ColumnId;
-use crate::types::Value;
+use crate::types::{Value, compare as order};
 
 /// An index over columns of a table. What was there at [`super::Table::keep`] and what came since stand in two lists: so
 /// taking back what came since is to empty a list.
@@ -103,17 +103,5 @@ impl Index {
     /// Back to the base.
     pub(crate) fn reset(&mut self) {
         self.fresh.clear();
-    }
-}
-
-/// The order of two values of one type, NULL last, as a btree has it.
-pub(crate) fn order(left: &Value, right: &Value) -> Ordering {
-    match (left, right) {
-        (Value::Int(left), Value::Int(right)) => left.cmp(right),
-        (Value::Text(left), Value::Text(right)) => left.as_bytes().cmp(right.as_bytes()),
-        (Value::Null, Value::Null) => Ordering::Equal,
-        (Value::Null, _) => Ordering::Greater,
-        (_, Value::Null) => Ordering::Less,
-        _ => crate::types::compare(left, right),
     }
 }
