@@ -9,6 +9,8 @@ mod ledger;
 mod no_loss;
 mod no_phantom;
 mod stream_order;
+#[cfg(test)]
+mod tests;
 
 pub use ledger::Ledger;
 

@@ -2,6 +2,8 @@
 
 mod random;
 mod replay;
+#[cfg(test)]
+mod tests;
 pub mod twice;
 
 pub use random::RandomWalk;

@@ -41,10 +41,7 @@ impl Strategy for RandomWalk {
         if steps == ready.len() {
             return Some(pick(bits, ready.len()));
         }
-        if steps == 0 {
-            // Only faults are left (an actor that waits may crash): somebody has to move.
-            return Some(pick(bits, ready.len()));
-        }
+        // A fault is only offered beside its actor's step, so there is one.
         let wanted = pick(bits, steps);
         let (at, choice) = ready.iter().enumerate().filter(|(_, c)| c.act == Act::Step).nth(wanted)?;
         let faults = ready[at + 1..].iter().take_while(|fault| fault.actor == choice.actor).count();
