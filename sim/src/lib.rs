@@ -10,4 +10,5 @@ pub mod invariant;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
+pub mod spec;
 pub mod strategy;
