@@ -34,6 +34,12 @@ pub trait Database {
         true
     }
 
+    /// What the server calls the process of a session, where it tells. It may reach rows, and is another on every server.
+    fn process_id(&mut self, session: usize) -> Option<i64> {
+        let _ = session;
+        None
+    }
+
     /// Reads what is committed now into `into`.
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError>;
 }

@@ -28,6 +28,7 @@ pub struct ModelDatabase {
     skips: Option<Table<3>>,
     generations: Table<2>,
     observed: Option<u64>,
+    first_xid: u64,
 }
 
 /// A table and where the wanted columns stand in it.
@@ -47,7 +48,6 @@ impl ModelDatabase {
             }
         }
         server.disconnect(session);
-        server.set_next_xid(FIRST_XID);
         server.keep();
         let skips = match &layout.skips {
             Some(skips) => Some(table(&mut server, skips, ["stream_id", "version", "generation"])?),
@@ -65,7 +65,13 @@ impl ModelDatabase {
             numbers: Vec::new(),
             params: Vec::new(),
             observed: None,
+            first_xid: FIRST_XID,
         })
+    }
+
+    /// From the next [`Database::reset`] on, a run's first transaction id: to be compared with a server that stands there.
+    pub fn set_first_xid(&mut self, xid: u64) {
+        self.first_xid = xid;
     }
 
     fn prepare(&mut self, statement: &Statement) -> Result<Result<Prepared, model::Error>, BackendError> {
@@ -94,6 +100,7 @@ impl ModelDatabase {
 impl Database for ModelDatabase {
     fn reset(&mut self) -> Result<(), BackendError> {
         self.server.reset();
+        self.server.set_next_xid(self.first_xid);
         self.sessions.clear();
         self.observed = None;
         Ok(())
@@ -152,6 +159,17 @@ impl Database for ModelDatabase {
         self.server.disconnect(id);
         self.sessions[session] = None;
         Ok(())
+    }
+
+    fn process_id(&mut self, session: usize) -> Option<i64> {
+        let id = (*self.sessions.get(session)?)?;
+        match self.server.query(id, "SELECT pg_backend_pid()") {
+            model::Outcome::Done(answer) => match answer.rows.iter().next() {
+                Some([model::Value::Int(pid)]) => Some(*pid),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn has_changed(&mut self) -> bool {
