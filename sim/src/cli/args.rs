@@ -37,7 +37,7 @@ Exit codes:
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// When to use colours; `auto` heeds NO_COLOR and whether a terminal reads
+    /// When to use colours; `auto` heeds `NO_COLOR` and whether a terminal reads
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
 }
@@ -77,7 +77,7 @@ pub(crate) enum Command {
 pub(crate) enum On {
     /// The model of PostgreSQL, in memory
     Model,
-    /// A real server: that of SKIPTRACE_DATABASE_URL, else one started from local binaries, else a container
+    /// A real server: that of `SKIPTRACE_DATABASE_URL`, else one started from local binaries, else a container
     Postgres,
 }
 

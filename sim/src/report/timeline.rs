@@ -109,7 +109,7 @@ impl Lane {
 }
 
 /// One line of one lane: the mark at its left, the text behind it.
-struct Line {
+struct Cell {
     mark: &'static str,
     text: String,
     tone: Tone,
@@ -146,12 +146,12 @@ impl Page {
         let actor = usize::from(record.choice.actor);
         let names: Vec<String> = lanes.iter().map(|lane| lane.name.clone()).collect();
         let room = self.width - 3 - if self.narrow { self.name_width(lanes) } else { 0 };
-        let lines = own_lines(record, &mut lanes[actor], &names, room);
-        self.row(Some((step, violated)), step, actor, &lines, lanes);
+        let cells = own_cells(record, &mut lanes[actor], &names, room);
+        self.row(Some((step, violated)), step, actor, &cells, lanes);
         for (woken, answer) in &record.woken {
             let lane = &mut lanes[usize::from(*woken)];
-            let lines = woken_lines(lane, answer, room);
-            self.row(None, step, usize::from(*woken), &lines, lanes);
+            let cells = woken_cells(lane, answer, room);
+            self.row(None, step, usize::from(*woken), &cells, lanes);
         }
         for milestone in &record.milestones {
             let text = format!("{:NUMBER_WIDTH$}◆ {milestone}", "");
@@ -163,9 +163,9 @@ impl Page {
         self.shown.iter().map(|lane| lanes[*lane].name.chars().count()).max().unwrap_or(0) + 2
     }
 
-    fn row(&mut self, number: Option<(usize, bool)>, step: usize, actor: usize, lines: &[Line], lanes: &[Lane]) {
+    fn row(&mut self, number: Option<(usize, bool)>, step: usize, actor: usize, cells: &[Cell], lanes: &[Lane]) {
         let after = number.is_none();
-        for (index, line) in lines.iter().enumerate() {
+        for (index, cell) in cells.iter().enumerate() {
             let number = number.filter(|_| index == 0);
             match number {
                 Some((step, violated)) => {
@@ -177,27 +177,27 @@ impl Page {
                 None => self.text.push_str(&" ".repeat(NUMBER_WIDTH)),
             }
             if self.narrow {
-                self.narrow_cell(index == 0, actor, line, lanes);
+                self.narrow_cell(index == 0, actor, cell, lanes);
             } else {
-                self.cells(step, after, actor, line, lanes);
+                self.beside(step, after, actor, cell, lanes);
             }
             self.text.push('\n');
         }
     }
 
-    fn narrow_cell(&mut self, first: bool, actor: usize, line: &Line, lanes: &[Lane]) {
+    fn narrow_cell(&mut self, first: bool, actor: usize, own: &Cell, lanes: &[Lane]) {
         let width = self.name_width(lanes);
         let name = format!("{:width$}", if first { lanes[actor].name.as_str() } else { "" });
         self.text.push_str(&self.paint.tone(Tone::Strong, &name));
-        let cell = format!("{} {}", line.mark, line.text);
-        self.text.push_str(&self.paint.tone(line.tone, cell.trim_end()));
+        let cell = format!("{} {}", own.mark, own.text);
+        self.text.push_str(&self.paint.tone(own.tone, cell.trim_end()));
     }
 
-    fn cells(&mut self, step: usize, after: bool, actor: usize, line: &Line, lanes: &[Lane]) {
+    fn beside(&mut self, step: usize, after: bool, actor: usize, own: &Cell, lanes: &[Lane]) {
         let mut pending = 0;
         for lane in self.shown.clone() {
             let (cell, tone) = if lane == actor {
-                (format!("{} {}", line.mark, line.text), line.tone)
+                (format!("{} {}", own.mark, own.text), own.tone)
             } else {
                 (lanes[lane].line(step, after).to_owned(), Tone::Plain)
             };
@@ -242,7 +242,7 @@ impl Page {
 }
 
 /// The lines of a step in its actor's lane.
-fn own_lines(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize) -> Vec<Line> {
+fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize) -> Vec<Cell> {
     let sent = record.sent.as_ref().map(|(statement, params)| call_text(statement, params));
     match &record.effect {
         Effect::Answered(answer) => {
@@ -285,7 +285,7 @@ fn own_lines(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
 }
 
 /// The lines of a statement that waited and goes on.
-fn woken_lines(lane: &mut Lane, answer: &Result<Answer, DbError>, room: usize) -> Vec<Line> {
+fn woken_cells(lane: &mut Lane, answer: &Result<Answer, DbError>, room: usize) -> Vec<Cell> {
     let name = lane.waiting.take().unwrap_or_default();
     let before = lane_mark(lane);
     let (mark, lines) = answered(lane, answer, room);
@@ -300,7 +300,7 @@ fn lane_mark(lane: &Lane) -> &'static str {
 }
 
 /// The answer stands behind the call if there is room; a transaction's end stands at the end of it all.
-fn join_block(call: &mut Vec<Line>, answer: Vec<Line>, mark: &'static str, room: usize) {
+fn join_block(call: &mut Vec<Cell>, answer: Vec<Cell>, mark: &'static str, room: usize) {
     match (call.as_mut_slice(), answer.as_slice()) {
         ([only], [line]) if only.text.chars().count() + line.text.chars().count() <= room => {
             only.text.push_str(&line.text[1..]);
@@ -309,7 +309,9 @@ fn join_block(call: &mut Vec<Line>, answer: Vec<Line>, mark: &'static str, room:
         _ => call.extend(answer),
     }
     if let (true, [before @ .., last]) = (mark == "┗", call.as_mut_slice()) {
-        before.iter_mut().for_each(|line| line.mark = "┃");
+        for cell in before {
+            cell.mark = "┃";
+        }
         last.mark = "┗";
     }
 }
@@ -319,7 +321,7 @@ fn answered(
     lane: &mut Lane,
     answer: &Result<Answer, DbError>,
     room: usize,
-) -> (Option<&'static str>, Vec<Line>) {
+) -> (Option<&'static str>, Vec<Cell>) {
     let mut mark = None;
     match answer.as_ref().map(|answer| answer.tag) {
         Ok(Tag::Begin) => {
@@ -340,8 +342,8 @@ fn answered(
         Ok(answer) => (answer_text(answer), Tone::Quiet),
         Err(error) => (Some(format!("  ✗ {error}")), Tone::Bad),
     };
-    let line = lane_mark(lane);
-    (mark, text.map(|text| block(&text, line, line, tone, room)).unwrap_or_default())
+    let beside = lane_mark(lane);
+    (mark, text.map(|text| block(&text, beside, beside, tone, room)).unwrap_or_default())
 }
 
 /// The connection is gone, and the transaction with it.
@@ -351,9 +353,9 @@ fn is_lost(error: &DbError) -> bool {
 }
 
 /// `text`, wrapped; the first line has one mark, those below another.
-fn block(text: &str, mark: &'static str, below: &'static str, tone: Tone, room: usize) -> Vec<Line> {
+fn block(text: &str, mark: &'static str, below: &'static str, tone: Tone, room: usize) -> Vec<Cell> {
     let lines = wrap(text, room, LINES_MAX).into_iter().enumerate();
-    lines.map(|(index, text)| Line { mark: if index == 0 { mark } else { below }, text, tone }).collect()
+    lines.map(|(index, text)| Cell { mark: if index == 0 { mark } else { below }, text, tone }).collect()
 }
 
 /// `append.bump_stream (s1, 1)`.

@@ -104,13 +104,11 @@ impl Library {
             let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
             return Err(LibraryError::Unknown(unknown_name("scenario", argument, &names)));
         }
-        match &self.folder {
-            Some(folder) => self.read(&folder.join(format!("{argument}.toml"))),
-            None => {
-                let (name, text) = BUILT_IN.iter().find(|(name, _)| *name == argument).expect("it is among the names");
-                self.parse(Path::new(&format!("<built in>/{name}.toml")), text)
-            }
+        if let Some(folder) = &self.folder {
+            return self.read(&folder.join(format!("{argument}.toml")));
         }
+        let (name, text) = BUILT_IN.iter().find(|(name, _)| *name == argument).expect("it is among the names");
+        self.parse(Path::new(&format!("<built in>/{name}.toml")), text)
     }
 
     /// All scenarios, by name.

@@ -1,6 +1,7 @@
 //! Reads TOML by hand, from the tree with its spans: so every error can point at what it is about, which `serde` cannot
 //! once a value has been built.
 
+use std::fmt::Write;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
@@ -53,7 +54,7 @@ impl<'a> Document<'a> {
 /// A table all of whose keys are known.
 pub(crate) struct Table<'t, 'a> {
     document: Document<'a>,
-    table: &'t DeTable<'a>,
+    entries: &'t DeTable<'a>,
     span: Range<usize>,
     what: &'t str,
 }
@@ -61,27 +62,27 @@ pub(crate) struct Table<'t, 'a> {
 impl<'t, 'a> Table<'t, 'a> {
     fn new(
         document: Document<'a>,
-        table: &'t DeTable<'a>,
+        entries: &'t DeTable<'a>,
         span: Range<usize>,
         what: &'t str,
         keys: &[&str],
     ) -> Result<Self, FileError> {
         // The tree is sorted by key; the reader of an error wants the first in the file.
-        let unknown = table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref()));
+        let unknown = entries.keys().filter(|key| !keys.contains(&key.get_ref().as_ref()));
         if let Some(key) = unknown.min_by_key(|key| key.span().start) {
             let mut message =
                 format!("unknown key `{}` in {what}\nexpected one of: {}", key.get_ref(), keys.join(", "));
             if let Some(nearest) = nearest(key.get_ref(), keys) {
-                message.push_str(&format!("\ndid you mean `{nearest}`?"));
+                let _ = write!(message, "\ndid you mean `{nearest}`?");
             }
             return Err(document.error(&key.span(), message));
         }
-        Ok(Self { document, table, span, what })
+        Ok(Self { document, entries, span, what })
     }
 
     /// The value of `key`, if it is there.
     pub(crate) fn optional(&self, key: &'t str) -> Option<Item<'t, 'a>> {
-        let value = self.table.get(key)?;
+        let value = self.entries.get(key)?;
         Some(Item { document: self.document, value, key })
     }
 

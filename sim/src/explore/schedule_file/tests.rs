@@ -93,7 +93,7 @@ fn a_file_is_text_for_people() {
 
 /// The error of a good file with `from` replaced by `to`.
 #[track_caller]
-fn check(from: &str, to: &str, want: Expect) {
+fn check(from: &str, to: &str, want: &Expect) {
     let good = write(&saved());
     assert!(good.contains(from), "the good file has no {from:?}");
     want.assert_eq(&read(&good.replacen(from, to, 1)).unwrap_err().to_string());
@@ -104,7 +104,7 @@ fn a_choice_that_is_not_known_is_named_with_its_step() {
     check(
         "r!crash",
         "q!crash",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:24:4: step 1: unknown actor "q"
          24 | a1 q!crash r a1!lose_answer
             |    ^^^^^^^
@@ -114,7 +114,7 @@ fn a_choice_that_is_not_known_is_named_with_its_step() {
     check(
         "a1!lose_answer",
         "a1!loose_answer",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:24:14: step 3: unknown act "loose_answer"
          24 | a1 r!crash r a1!loose_answer
             |              ^^^^^^^^^^^^^^^
@@ -128,7 +128,7 @@ fn a_schedule_of_another_scenario_or_protocol_is_refused() {
     check(
         "\"end-race\"",
         "\"end-rice\"",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:4:12: unknown scenario "end-rice"
           4 | scenario = "end-rice"
             |            ^^^^^^^^^^
@@ -138,7 +138,7 @@ fn a_schedule_of_another_scenario_or_protocol_is_refused() {
     check(
         "\"naive\"",
         "\"other\"",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:5:12: the schedule does not fit its scenario any more: end-race runs another protocol
           5 | protocol = "other"
             |            ^^^^^^^
@@ -151,7 +151,7 @@ fn a_workload_of_other_actors_is_refused() {
     check(
         "name = \"a1\"",
         "name = \"a9\"",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:11:1: the schedule does not fit its scenario any more: unknown actor "a9"
          11 | [[actor]]
             | ^^^^^^^^^
@@ -161,7 +161,7 @@ fn a_workload_of_other_actors_is_refused() {
     check(
         "role = \"rebuilder\"\nrebuilds = 1\nbatch = 1",
         "role = \"drainer\"",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:16:1: the schedule does not fit its scenario any more: this actor has another role there
          16 | [[actor]]
             | ^^^^^^^^^"#]],
@@ -173,7 +173,7 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "format = 1",
         "format = 2",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:3:10: this format is not known here
           3 | format = 2
             |          ^
@@ -182,7 +182,7 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "0000000000000abc",
         "abc",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:9:8: "abc" is no hash
           9 | hash = "abc"
             |        ^^^^^
@@ -191,16 +191,20 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "seed = 4711",
         "seed = -1",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:8:8: `seed` is out of range
           8 | seed = -1
             |        ^^
         expected an integer from 0 to 9223372036854775807, found -1"#]],
     );
+}
+
+#[test]
+fn a_verdict_is_one_that_a_run_can_have() {
     check(
         "step = 3\n",
         "",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:6:11: a violation has a step
           6 | verdict = "violates no_loss"
             |           ^^^^^^^^^^^^^^^^^^
@@ -209,7 +213,7 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "violates no_loss\"\n",
         "holds\"\n",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:6:11: only a violation has a step
           6 | verdict = "holds"
             |           ^^^^^^^
@@ -218,7 +222,7 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "no_loss\"\n",
         "no_los\"\n",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:6:11: unknown invariant "no_los"
           6 | verdict = "violates no_los"
             |           ^^^^^^^^^^^^^^^^^
@@ -228,7 +232,7 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "\"\"\"\n",
         "\"\"\"\n[other]\n",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:24:1: step 0: unknown actor "[other]"
          24 | [other]
             | ^^^^^^^
@@ -237,7 +241,7 @@ fn what_is_malformed_is_shown_in_its_place() {
     check(
         "hash = ",
         "hsh = ",
-        expect![[r#"
+        &expect![[r#"
         lost.toml:9:1: unknown key `hsh` in the schedule
           9 | hsh = "0000000000000abc"
             | ^^^
