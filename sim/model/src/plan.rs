@@ -214,7 +214,7 @@ pub(crate) enum View {
 }
 
 /// An expression whose names and types are resolved. Operands have been cast to the operator's type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expr {
     Const(Value),
     /// `$1` is 0.
@@ -250,7 +250,7 @@ pub(crate) enum Expr {
 }
 
 /// How a subquery's rows become a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SubqueryKind {
     Exists { negated: bool },
     /// Its only row's only column; NULL without a row; more rows are an error (21000).
@@ -307,8 +307,9 @@ pub(crate) struct TransactionModes {
 }
 
 /// Isolation levels. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL; SERIALIZABLE is refused when compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Isolation {
+    #[default]
     ReadCommitted,
     RepeatableRead,
 }

@@ -280,7 +280,7 @@ impl Server {
             Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
         } else if version != self.core.catalog.version() && exec::waits_for_table(&self.core, me, &plan) {
             // PostgreSQL waits for a table in parse analysis, and looks the names up again afterwards.
-            let params = self.core.session_mut(me).activation.take_params();
+            let params = self.core.session_mut(me).activation().take_params();
             match self.refresh(prepared) {
                 Ok(()) => {
                     plan = self.statements[prepared.0 as usize].plan.clone();

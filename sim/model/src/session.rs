@@ -20,12 +20,14 @@ use crate::settings::Settings;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     pub(crate) connected: bool,
-    pub(crate) transaction: Option<Transaction>,
+    pub(crate) transaction: Option<Box<Transaction>>,
+    /// The last transaction's memory, for the next one.
+    spare: Option<Box<Transaction>>,
     pub(crate) settings: Settings,
     /// What `currval` gives.
     pub(crate) sequences: Vec<(SequenceId, i64)>,
     /// The state of its statement, kept for the next one when it is done.
-    pub(crate) activation: Box<Activation>,
+    activation: Option<Box<Activation>>,
     /// The statement that waits.
     pub(crate) waiting: Option<Waiting>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Waiting {
 }
 
 /// A transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(crate) struct Transaction {
     /// Begun by BEGIN, not by a single statement.
@@ -91,14 +93,55 @@ impl Session {
     /// Forgets everything; what its vectors have allocated stays.
     pub(crate) fn close(&mut self) {
         self.connected = false;
-        self.transaction = None;
+        if let Some(transaction) = self.transaction.take() {
+            self.spare = Some(transaction);
+        }
         self.settings.clear();
         self.sequences.clear();
         self.waiting = None;
     }
 }
 
+impl Session {
+    /// The state of its statement.
+    pub(crate) fn activation(&mut self) -> &mut Activation {
+        self.activation.get_or_insert_default()
+    }
+
+    pub(crate) fn activation_ref(&self) -> Option<&Activation> {
+        self.activation.as_deref()
+    }
+
+    /// Lends the state of its statement out.
+    pub(crate) fn take_activation(&mut self) -> Box<Activation> {
+        self.activation.take().unwrap_or_default()
+    }
+
+    pub(crate) fn put_activation(&mut self, activation: Box<Activation>) {
+        self.activation = Some(activation);
+    }
+}
+
 impl Transaction {
+    /// Begins anew.
+    fn begin(&mut self, explicit: bool, modes: TransactionModes, started: i64) {
+        self.explicit = explicit;
+        self.failed = false;
+        self.isolation = modes.isolation.unwrap_or(Isolation::ReadCommitted);
+        self.read_only = modes.read_only.unwrap_or(false);
+        self.command = 0;
+        self.xid = NO_XID;
+        self.xids.clear();
+        self.snapshot = None;
+        self.started = started;
+        self.savepoints.clear();
+        self.catalog = None;
+        self.truncated.clear();
+        self.restarted.clear();
+        self.has_snapshot = false;
+        self.advisory.clear();
+    }
+
     /// The ids that it has.
     pub(crate) fn xids(&self) -> &[Xid] {
         &self.xids
@@ -133,23 +176,10 @@ impl Core {
     /// Begins a transaction.
     pub(crate) fn begin(&mut self, me: u16, explicit: bool, modes: TransactionModes) {
         let started = self.clock;
-        self.session_mut(me).transaction = Some(Transaction {
-            explicit,
-            failed: false,
-            isolation: modes.isolation.unwrap_or(Isolation::ReadCommitted),
-            read_only: modes.read_only.unwrap_or(false),
-            command: 0,
-            xid: NO_XID,
-            xids: SmallVec::new(),
-            snapshot: None,
-            started,
-            savepoints: Vec::new(),
-            catalog: None,
-            truncated: Vec::new(),
-            restarted: Vec::new(),
-            has_snapshot: false,
-            advisory: Vec::new(),
-        });
+        let session = self.session_mut(me);
+        let mut transaction = session.spare.take().unwrap_or_default();
+        transaction.begin(explicit, modes, started);
+        session.transaction = Some(transaction);
     }
 
     /// The id under which a session writes now; it is assigned where there is none yet, the transaction's own first.
@@ -192,7 +222,7 @@ impl Core {
     }
 
     fn end(&mut self, me: u16, state: State) {
-        let Some(transaction) = self.session_mut(me).transaction.take() else { return };
+        let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
         let committed = state == State::Committed;
         if committed && transaction.xid != NO_XID {
             self.commits += 1;
@@ -201,7 +231,7 @@ impl Core {
         for xid in transaction.xids.iter().rev() {
             self.xacts.end(*xid, state);
         }
-        for (table, storage) in transaction.truncated {
+        for (table, storage) in transaction.truncated.drain(..) {
             if !self.put_aside.iter().any(|(aside, _)| *aside == table) {
                 self.put_aside.push((table, storage));
             }
@@ -210,7 +240,9 @@ impl Core {
             self.locks.end_xact(*xid);
         }
         self.release_transaction_locks(me);
-        self.session_mut(me).settings.end_transaction(committed);
+        let session = self.session_mut(me);
+        session.settings.end_transaction(committed);
+        session.spare = Some(transaction);
     }
 
     fn release_transaction_locks(&mut self, me: u16) {
@@ -264,7 +296,11 @@ impl Core {
         }
         match savepoint {
             Some(savepoint) => self.catalog.restore(savepoint.catalog.clone()),
-            None => transaction.catalog.take().into_iter().for_each(|catalog| self.catalog.restore(catalog)),
+            None => {
+                if let Some(catalog) = transaction.catalog.take() {
+                    self.catalog.restore(catalog);
+                }
+            }
         }
         for xid in &ended {
             self.locks.end_xact(*xid);

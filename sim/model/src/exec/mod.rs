@@ -241,9 +241,7 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: &[Value]) -> 
             let message = format!("cannot execute {} in a read-only transaction", tag_name(query.kind));
             return Flow::Failed(Error::new("25006", message));
         }
-        core.session_mut(me).activation.begin(query, params);
-    } else {
-        core.session_mut(me).activation.at = 0;
+        core.session_mut(me).activation().begin(query, params);
     }
     resume(core, me, plan)
 }
@@ -259,7 +257,7 @@ fn tag_name(kind: QueryKind) -> &'static str {
 
 /// Whether a statement that waits does so before it has begun to read.
 pub(crate) fn waits_for_table(core: &Core, me: u16, plan: &Plan) -> bool {
-    matches!(plan.body, Body::Utility(_)) || core.session(me).activation.phase == Phase::Locks
+    matches!(plan.body, Body::Utility(_)) || core.session(me).activation_ref().is_some_and(|act| act.phase == Phase::Locks)
 }
 
 /// Starts or goes on with a statement.
@@ -274,7 +272,7 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
             };
         }
     };
-    let mut act = std::mem::take(&mut core.session_mut(me).activation);
+    let mut act = core.session_mut(me).take_activation();
     let ran = Exec { core, query, act: &mut act, me }.run();
     let flow = match ran {
         Ok(()) => {
@@ -291,7 +289,7 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
         Err(Interrupt::Wait) => Flow::Waits,
         Err(Interrupt::Error(error)) => Flow::Failed(*error),
     };
-    core.session_mut(me).activation = act;
+    core.session_mut(me).put_activation(act);
     flow
 }
 
