@@ -27,7 +27,7 @@ use crate::transaction::{CommitError, Transaction};
 
 statements! {
     /// The statements of draining.
-    DrainSql { lock_stream = sql::LOCK_STREAM, claim = sql::CLAIM, find_streams = sql::FIND_STREAMS, }
+    DrainSql { lock_stream = sql::LOCK_STREAM, claim = sql::CLAIM, find_generations = sql::FIND_GENERATIONS, find_streams = sql::FIND_STREAMS, }
 }
 
 /// How many streams [`Drainer::drain_all`] looks for at a time.
@@ -102,18 +102,32 @@ impl Drainer {
     /// Errs where the connection is lost; what was drained until then stays drained.
     pub async fn drain_all<S: Session>(&self, session: &mut S) -> Result<DrainReport, DbError> {
         let mut report = DrainReport::default();
+        let generations = session.execute(&self.store.drain_sql().find_generations, &self.handlers).await?;
+        for row in &generations.rows {
+            self.drain_generation(session, [row.value(0), row.value(1)], &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    /// Drains the streams that have records of one generation; of the others, what else there is on these streams.
+    async fn drain_generation<S: Session>(
+        &self,
+        session: &mut S,
+        generation: [&Value; 2],
+        report: &mut DrainReport,
+    ) -> Result<(), DbError> {
         let mut after: Arc<str> = "".into();
         loop {
-            let [names, versions] = self.handlers.clone();
-            let params = [names, versions, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
+            let [projection, number] = generation.map(Clone::clone);
+            let params = [projection, number, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
             let found = session.execute(&self.store.drain_sql().find_streams, &params).await?;
             for row in &found.rows {
                 let stream = StreamId::stored(Arc::clone(row.text(0)));
-                self.drain_into(session, stream, &mut report).await?;
+                self.drain_into(session, stream, report).await?;
             }
             match found.rows.last() {
                 Some(row) if i64::try_from(found.rows.len()) == Ok(STREAMS_PER_LOOK) => after = Arc::clone(row.text(0)),
-                _ => return Ok(report),
+                _ => return Ok(()),
             }
         }
     }
@@ -138,7 +152,9 @@ impl Drainer {
                 Err(DrainError::Db(error)) if error.sqlstate().is_connection_lost() => return Err(error),
                 Err(DrainError::Db(error)) if error.sqlstate().is_retryable() && retries < RETRIES_MAX => retries += 1,
                 Err(error) => {
-                    report.failed.push((stream, error));
+                    if !report.failed.iter().any(|(failed, _)| *failed == stream) {
+                        report.failed.push((stream, error));
+                    }
                     return Ok(());
                 }
             }

@@ -34,18 +34,29 @@ pub(crate) const CLAIM: Text = (
      ORDER BY c.projection, c.generation, c.version",
 );
 
-/// The next `$4` streams after `$3` that have something to claim for the handlers `$1`, `$2`.
-pub(crate) const FIND_STREAMS: Text = (
-    "drain.find_streams",
-    "SELECT DISTINCT s.stream_id
-     FROM {schema}.skips s JOIN {schema}.generations g
-         ON g.projection = s.projection AND g.generation = s.generation
-     WHERE s.stream_id > $3
-       AND g.state <> 'building'
+/// The generations that have something to claim for the handlers `$1` (name), `$2` (version). The scalar subquery is one look
+/// into an index; EXISTS may become a join that reads all records of a building generation.
+pub(crate) const FIND_GENERATIONS: Text = (
+    "drain.find_generations",
+    "SELECT g.projection, g.generation
+     FROM {schema}.generations g
+     WHERE g.state <> 'building'
        AND (g.state <> 'live' OR EXISTS (
            SELECT 1 FROM unnest($1::text[], $2::bigint[]) AS h (projection, handler_version)
            WHERE h.projection = g.projection AND h.handler_version = g.handler_version
        ))
+       AND (SELECT s.stream_id FROM {schema}.skips s
+            WHERE s.projection = g.projection AND s.generation = g.generation
+            ORDER BY s.stream_id LIMIT 1) IS NOT NULL
+     ORDER BY g.projection, g.generation",
+);
+
+/// The next `$4` streams after `$3` that have skip records of generation `$1`, `$2`.
+pub(crate) const FIND_STREAMS: Text = (
+    "drain.find_streams",
+    "SELECT DISTINCT s.stream_id
+     FROM {schema}.skips s
+     WHERE s.projection = $1 AND s.generation = $2 AND s.stream_id > $3
      ORDER BY s.stream_id
      LIMIT $4",
 );

@@ -62,8 +62,8 @@ struct Batch {
     /// The calls that apply its events.
     calls: Vec<Call>,
     applied: u64,
-    /// Applied events of streams that have skip records.
-    recorded: Events,
+    /// First and last applied version of each stream that has skip records.
+    recorded: BTreeMap<StreamId, (i64, i64)>,
     held: Events,
     /// The position of its last event.
     last: Option<i64>,
@@ -186,7 +186,8 @@ fn plan(rebuilder: &Rebuilder, rows: &[Row]) -> Result<Batch, RebuildError> {
         })?;
         batch.applied += 1;
         if has_records {
-            batch.recorded.push(&event);
+            let version = event.version.get();
+            batch.recorded.entry(event.stream_id).or_insert((version, version)).1 = version;
         }
     }
     Ok(batch)
@@ -196,17 +197,14 @@ fn plan(rebuilder: &Rebuilder, rows: &[Row]) -> Result<Batch, RebuildError> {
 fn writes(rebuilder: &Rebuilder, progress: &Progress, batch: Batch) -> Vec<Call> {
     let sql = rebuilder.sql();
     let Batch { mut calls, recorded, held, .. } = batch;
-    let params = |columns: &mut dyn Iterator<Item = Vec<Value>>| -> Vec<Value> {
-        let generation = [rebuilder.name(), Value::Int(progress.generation)];
-        generation.into_iter().chain(columns.map(Value::from)).collect()
-    };
-    if !recorded.streams.is_empty() {
-        let columns = params(&mut [recorded.streams, recorded.versions].into_iter());
-        calls.push(Call::new(&sql.archive_applied, columns));
+    let generation = [rebuilder.name(), Value::Int(progress.generation)];
+    for (stream, (first, last)) in recorded {
+        let events = [Value::Text(stream.shared()), Value::Int(first), Value::Int(last)];
+        calls.push(Call::new(&sql.archive_applied, generation.iter().cloned().chain(events).collect::<Vec<_>>()));
     }
     if !held.streams.is_empty() {
-        let columns = params(&mut [held.streams, held.versions, held.positions].into_iter());
-        calls.push(Call::new(&sql.hold, columns));
+        let columns = [held.streams, held.versions, held.positions].map(Value::from);
+        calls.push(Call::new(&sql.hold, generation.into_iter().chain(columns).collect::<Vec<_>>()));
     }
     calls
 }

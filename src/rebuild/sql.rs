@@ -123,26 +123,36 @@ pub(crate) const GUARD: Text = (
 );
 
 /// The next `$7` events after `$3`, up to `$4`, that snapshot `$5` sees and checkpoint `$6` does not, each with the lowest
-/// version of its stream that has a skip record in this generation (`$1`, `$2`).
+/// version of its stream that has a skip record in this generation (`$1`, `$2`); that is asked once a stream: behind the dead
+/// records of a hot one it is slow.
 pub(crate) const READ_BATCH: Text = (
     "rebuild.read_batch",
-    "SELECT e.stream_id, e.version, e.position, e.type, e.data, e.metadata, e.recorded_at,
-            (SELECT min(s.version) FROM {schema}.skips s
-             WHERE s.stream_id = e.stream_id AND s.projection = $1 AND s.generation = $2) AS lowest_skip
-     FROM {schema}.events e
-     WHERE e.position > $3 AND e.position <= $4
-       AND pg_visible_in_snapshot(e.xid, $5::text::pg_snapshot)
-       AND NOT pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot)
-     ORDER BY e.position
-     LIMIT $7",
+    "WITH batch AS MATERIALIZED (
+         SELECT e.stream_id, e.version, e.position, e.type, e.data, e.metadata, e.recorded_at
+         FROM {schema}.events e
+         WHERE e.position > $3 AND e.position <= $4
+           AND pg_visible_in_snapshot(e.xid, $5::text::pg_snapshot)
+           AND NOT pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot)
+         ORDER BY e.position
+         LIMIT $7
+     ), pending AS MATERIALIZED (
+         SELECT d.stream_id,
+                (SELECT min(s.version) FROM {schema}.skips s
+                 WHERE s.stream_id = d.stream_id AND s.projection = $1 AND s.generation = $2) AS lowest
+         FROM (SELECT DISTINCT b.stream_id FROM batch b) AS d
+     )
+     SELECT b.stream_id, b.version, b.position, b.type, b.data, b.metadata, b.recorded_at, p.lowest
+     FROM batch b JOIN pending p ON p.stream_id = b.stream_id
+     ORDER BY b.position",
 );
 
-/// Archives the skip records of the events (`$3`, `$4`) that the batch has applied.
+/// Archives the skip records of stream `$3` from version `$4` to `$5`, which the batch has applied. One call a stream: to join
+/// with a list of events, PostgreSQL may choose to read all records of the generation.
 pub(crate) const ARCHIVE_APPLIED: Text = (
     "rebuild.archive_applied",
     "WITH gone AS (
-         DELETE FROM {schema}.skips s USING unnest($3::text[], $4::bigint[]) AS a (stream_id, version)
-         WHERE s.stream_id = a.stream_id AND s.projection = $1 AND s.generation = $2 AND s.version = a.version
+         DELETE FROM {schema}.skips s
+         WHERE s.stream_id = $3 AND s.projection = $1 AND s.generation = $2 AND s.version >= $4 AND s.version <= $5
          RETURNING s.stream_id, s.projection, s.generation, s.version, s.position, s.reason, s.attempts,
                    s.last_error, s.recorded_at
      )

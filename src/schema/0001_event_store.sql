@@ -65,6 +65,9 @@ CREATE TABLE {schema}.skips (
     PRIMARY KEY (stream_id, projection, generation, version)
 );
 
+-- For a drain that looks for work: it must not have to read the records of a building generation.
+CREATE INDEX skips_by_generation ON {schema}.skips (projection, generation, stream_id, version);
+
 -- A record is archived once: the key makes a second time an error.
 CREATE TABLE {schema}.skip_archive (
     stream_id text NOT NULL,

@@ -102,7 +102,8 @@ impl EventStore {
     /// Appends `events` to `stream`, all or none, and applies them to the live read models in the same transaction; where
     /// that must not be done now, it records skips instead. It never waits for a rebuild.
     ///
-    /// Appends to one stream take turns. The session must not be in a transaction. Dropping the future rolls back.
+    /// Appends to one stream take turns. The session must not be in a transaction. Dropping the future rolls back; once COMMIT
+    /// has been sent, which is in one flight with the applies, it may be too late, and all of it is done.
     pub async fn append<S: Session>(
         &self,
         session: &mut S,

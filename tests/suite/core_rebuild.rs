@@ -1,0 +1,289 @@
+//! Rebuilding and draining on a real server.
+
+use std::time::Duration;
+
+use skiptrace::postgres::PostgresSession;
+use skiptrace::{
+    Drainer, EventStore, ExpectedVersion, GenerationState, Monitor, Outcome, Phase, RebuildError, RebuildOptions, Rebuilder,
+    SkipReason, SqlState,
+};
+
+use crate::core_fixture::{Fixture, LEDGER, append, assert_converged, events, number, run, store, stream};
+
+fn rebuilder(store: &EventStore, batch_events: u32) -> Rebuilder {
+    let options = RebuildOptions {
+        batch_events,
+        poll_interval: Duration::from_millis(2),
+        fence_wait_max: Duration::from_secs(10),
+        ..RebuildOptions::default()
+    };
+    Rebuilder::new(store, LEDGER).expect("it is there").with_options(options)
+}
+
+#[tokio::test]
+async fn a_projection_is_born_building_and_goes_live_with_its_first_rebuild() {
+    let fixture = Fixture::new().await;
+    let mut session = fixture.session().await;
+    let status = Monitor::new(&fixture.store).read(&mut session).await.expect("status");
+    assert_eq!(status.generations[0].state, GenerationState::Building);
+    append(&fixture.store, &mut session, "a", 3).await;
+
+    let report = rebuilder(&fixture.store, 2).run(&mut session).await.expect("a rebuild");
+    assert_eq!((report.generation.get(), report.resumed, report.applied), (1, true, 3));
+    append(&fixture.store, &mut session, "a", 2).await;
+    assert_converged(&mut session).await;
+
+    let again = rebuilder(&fixture.store, 100).run(&mut session).await.expect("another rebuild");
+    assert_eq!((again.generation.get(), again.resumed, again.applied), (2, false, 5));
+    assert_converged(&mut session).await;
+    let status = Monitor::new(&fixture.store).read(&mut session).await.expect("status");
+    let states: Vec<_> = status.generations.iter().map(|it| (it.generation.get(), it.state)).collect();
+    assert_eq!(states, [(1, GenerationState::Retired), (2, GenerationState::Live)]);
+    assert_eq!(status.generations[1].progress.expect("its rebuild").phase, Phase::Done);
+    assert_eq!((status.archive[0].outcome, status.archive[0].count), (Outcome::AlreadyProjected, 3));
+    assert_eq!(status.depth(), 0);
+}
+
+async fn keep_appending(store: EventStore, mut session: PostgresSession, writer: usize, mut stop: tokio::sync::watch::Receiver<bool>) -> usize {
+    let mut count = 0;
+    while !*stop.borrow_and_update() {
+        // Three streams for four writers: they meet.
+        let id = stream(&format!("s{}", (writer + count) % 3));
+        match store.append(&mut session, &id, ExpectedVersion::Any, &events(1 + count % 3)).await {
+            Ok(_) => count += 1,
+            Err(skiptrace::AppendError::Db(error)) if error.sqlstate().is_retryable() => {}
+            Err(error) => panic!("{error}"),
+        }
+        // Else the log would grow faster than batches of one event can replay it.
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+    count
+}
+
+async fn keep_draining(store: EventStore, mut session: PostgresSession, mut stop: tokio::sync::watch::Receiver<bool>) -> u64 {
+    let drainer = Drainer::new(&store);
+    let mut projected = 0;
+    while !*stop.borrow_and_update() {
+        let report = drainer.drain_all(&mut session).await.expect("a drain");
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
+        projected += report.drained.projected;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    projected
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rebuilds_lose_nothing_while_others_append_and_drain() {
+    let fixture = Fixture::live().await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut appenders = tokio::task::JoinSet::new();
+    for writer in 0..4 {
+        appenders.spawn(keep_appending(fixture.store.clone(), fixture.session().await, writer, stopped.clone()));
+    }
+    let drainer = tokio::spawn(keep_draining(fixture.store.clone(), fixture.session().await, stopped));
+    let mut session = fixture.session().await;
+    let mut batches = 0;
+    for batch_events in [1, 7, 50, 500, 500, 7, 50, 50] {
+        batches += rebuilder(&fixture.store, batch_events).run(&mut session).await.expect("a rebuild").batches;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.send(true).expect("they listen");
+    let appended: usize = appenders.join_all().await.into_iter().sum();
+    drainer.await.expect("no panic");
+    Drainer::new(&fixture.store).drain_all(&mut session).await.expect("the last drain");
+    assert_converged(&mut session).await;
+    assert!(batches > 8 && appended > 8, "{batches} batches beside {appended} appends show nothing");
+}
+
+/// Crashed after each of its commits in turn, a rebuild is gone on with; the crashed one, should it wake up, can do no harm.
+#[tokio::test]
+async fn a_rebuild_that_crashed_is_gone_on_with() {
+    let fixture = Fixture::live().await;
+    let mut session = fixture.session().await;
+    for index in 0..10 {
+        append(&fixture.store, &mut session, &format!("s{}", index % 3), 2).await;
+    }
+    let mut resumed = 0;
+    for millis in 0..25 {
+        let mut crashing = fixture.session().await;
+        let crash = rebuilder(&fixture.store, 1);
+        let ended = tokio::time::timeout(Duration::from_millis(millis), crash.run(&mut crashing)).await;
+        append(&fixture.store, &mut session, &format!("s{}", millis % 3), 1).await;
+        if let Ok(report) = ended {
+            report.expect("a rebuild");
+            continue;
+        }
+        let report = rebuilder(&fixture.store, 5).run(&mut session).await.expect("a rebuild");
+        resumed += u32::from(report.resumed);
+        Drainer::new(&fixture.store).drain_all(&mut session).await.expect("a drain");
+        assert_converged(&mut session).await;
+    }
+    assert!(resumed > 3, "only {resumed} rebuilds were crashed midway");
+}
+
+#[tokio::test]
+async fn a_zombie_can_write_nothing() {
+    let fixture = Fixture::live().await;
+    let (mut session, mut zombie, mut blocker) = (fixture.session().await, fixture.session().await, fixture.session().await);
+    append(&fixture.store, &mut session, "a", 5).await;
+    // It stops between its fence and its truncate: a reader of the read model keeps it there.
+    run(&mut blocker, "BEGIN").await;
+    run(&mut blocker, "LOCK TABLE public.entries IN ACCESS SHARE MODE").await;
+    let store = fixture.store.clone();
+    let asleep = tokio::spawn(async move { rebuilder(&store, 1).run(&mut zombie).await });
+    let truncating = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'";
+    while number(&mut session, truncating).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Somebody else takes over as soon as the zombie's lock_timeout lets the progress row go.
+    let successor = rebuilder(&fixture.store, 2);
+    let going_on = async {
+        loop {
+            match successor.run(&mut session).await {
+                Err(RebuildError::TakenOver) => {}
+                ended => return ended,
+            }
+        }
+    };
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        run(&mut blocker, "ROLLBACK").await;
+    };
+    let (report, ()) = tokio::join!(going_on, release);
+    assert!(report.expect("a rebuild").resumed);
+    let zombie = asleep.await.expect("no panic").expect_err("it was taken over");
+    assert!(matches!(zombie, RebuildError::TakenOver), "{zombie}");
+    assert_converged(&mut fixture.session().await).await;
+}
+
+#[tokio::test]
+async fn the_fence_waits_for_who_may_have_read_the_old_state_and_names_them() {
+    let fixture = Fixture::live().await;
+    let (mut session, mut append_by_hand, mut bystander) =
+        (fixture.session().await, fixture.session().await, fixture.session().await);
+    append(&fixture.store, &mut session, "a", 1).await;
+    // Who has written, but to no stream, is not waited for; nor is who reads streams.
+    run(&mut bystander, "BEGIN").await;
+    run(&mut bystander, "CREATE TABLE public.other ()").await;
+    run(&mut bystander, "SELECT 1 FROM es.streams").await;
+    rebuilder(&fixture.store, 10).run(&mut session).await.expect("nobody is in its way");
+
+    run(&mut append_by_hand, "BEGIN").await;
+    run(&mut append_by_hand, "UPDATE es.streams SET version = version + 1").await;
+    let pid = number(&mut append_by_hand, "SELECT pg_backend_pid()::bigint").await;
+    let impatient = RebuildOptions {
+        fence_wait_max: Duration::from_millis(50),
+        poll_interval: Duration::from_millis(10),
+        ..RebuildOptions::default()
+    };
+    let impatient = Rebuilder::new(&fixture.store, LEDGER).expect("it is there").with_options(impatient);
+    let error = impatient.run(&mut session).await.expect_err("it gives up");
+    let RebuildError::FenceTimeout { started: false, blockers } = &error else { panic!("expected a timeout, found {error}") };
+    assert_eq!(blockers.iter().map(|it| it.pid).collect::<Vec<_>>(), [Some(pid)]);
+    let building = "SELECT count(*) FROM es.generations WHERE state = 'building'";
+    assert_eq!(number(&mut session, building).await, 0, "it gave up before it began");
+
+    // The same, begun: `resume` does not look before it starts.
+    run(&mut session, "UPDATE es.generations SET state = 'building' WHERE state = 'live'").await;
+    let unfenced = "UPDATE es.rebuild_progress SET phase = 'fencing', fenced = false, checkpoint = '1:1:' WHERE generation = 2";
+    run(&mut session, unfenced).await;
+    let error = impatient.run(&mut session).await.expect_err("it gives up");
+    assert!(matches!(error, RebuildError::FenceTimeout { started: true, .. }), "{error}");
+    run(&mut append_by_hand, "ROLLBACK").await;
+    run(&mut bystander, "ROLLBACK").await;
+    assert!(impatient.run(&mut session).await.expect("nobody is in its way any more").resumed);
+    assert_converged(&mut session).await;
+}
+
+#[tokio::test]
+async fn another_handler_version_starts_anew() {
+    let fixture = Fixture::live().await;
+    let mut session = fixture.session().await;
+    append(&fixture.store, &mut session, "a", 2).await;
+    let newer = store(2);
+    newer.register(&mut session).await.expect("it is known");
+    append(&newer, &mut session, "a", 1).await;
+    // An open rebuild of the old version, which the new one abandons.
+    let mut crashing = fixture.session().await;
+    run(&mut session, "BEGIN").await;
+    run(&mut session, "LOCK TABLE public.entries IN ACCESS SHARE MODE").await;
+    let old = rebuilder(&fixture.store, 1);
+    tokio::time::timeout(Duration::from_millis(300), old.run(&mut crashing)).await.expect_err("it waits");
+    drop(crashing);
+    run(&mut session, "ROLLBACK").await;
+    append(&fixture.store, &mut session, "a", 1).await;
+
+    assert!(rebuilder(&newer, 2).resume(&mut session).await.expect("nothing to resume").is_none());
+    let report = rebuilder(&newer, 2).run(&mut session).await.expect("a rebuild");
+    assert_eq!((report.generation.get(), report.resumed, report.applied), (3, false, 4));
+    let drained = Drainer::new(&newer).drain_all(&mut session).await.expect("a drain").drained;
+    assert_eq!((drained.projected, drained.superseded), (0, 2), "one of the first generation, one of the abandoned");
+    append(&newer, &mut session, "a", 1).await;
+    assert_converged(&mut session).await;
+    let states = run(&mut session, "SELECT state FROM es.generations ORDER BY generation").await;
+    assert_eq!(states.iter().map(|row| &**row.text(0)).collect::<Vec<_>>(), ["retired", "abandoned", "live"]);
+}
+
+/// The rule, from the table and not from memory: an event behind a record of a lower version is held back.
+#[tokio::test]
+async fn a_batch_holds_back_what_is_behind_a_skip_record() {
+    let fixture = Fixture::live().await;
+    let mut session = fixture.session().await;
+    append(&fixture.store, &mut session, "a", 1).await;
+    append(&fixture.store, &mut session, "b", 1).await;
+    append(&fixture.store, &mut session, "a", 2).await;
+    // By hand: a rebuild that has replayed the first event and failed to apply it.
+    run(&mut session, "UPDATE es.generations SET state = 'building'").await;
+    run(&mut session, "TRUNCATE public.entries, public.balances").await;
+    let reopen = "UPDATE es.rebuild_progress SET phase = 'replaying', pass = 2, pass_snapshot = pg_current_snapshot(),
+                  checkpoint = '1:1:', cursor = 1, pass_end = 100";
+    run(&mut session, reopen).await;
+    run(&mut session, "INSERT INTO es.skips VALUES ('a', 'ledger', 1, 1, 1, 'failed', 1, 'no')").await;
+
+    let report = rebuilder(&fixture.store, 100).run(&mut session).await.expect("a rebuild");
+    assert_eq!((report.applied, report.held), (1, 2));
+    append(&fixture.store, &mut session, "a", 1).await;
+    let status = Monitor::new(&fixture.store).read(&mut session).await.expect("status");
+    let reasons: Vec<_> = status.backlog.iter().map(|it| (it.reason, it.count)).collect();
+    assert_eq!(reasons, [(SkipReason::Behind, 1), (SkipReason::Failed, 1), (SkipReason::Held, 2)]);
+    Drainer::new(&fixture.store).drain_all(&mut session).await.expect("a drain");
+    assert_converged(&mut session).await;
+}
+
+#[tokio::test]
+async fn a_drain_that_fails_leaves_its_stream_and_not_the_others() {
+    let fixture = Fixture::new().await;
+    let mut session = fixture.session().await;
+    append(&fixture.store, &mut session, "a", 1).await;
+    let poison = [skiptrace::NewEvent::new("Deposited", serde_json::json!({ "amount": 1000 }))];
+    let poisoned = fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &poison).await;
+    poisoned.expect("nothing is applied yet");
+    append(&fixture.store, &mut session, "b", 1).await;
+    run(&mut session, "UPDATE es.generations SET state = 'live'").await;
+
+    let report = Drainer::new(&fixture.store).drain_all(&mut session).await.expect("a drain");
+    assert_eq!((report.streams, report.drained.projected), (1, 1));
+    let (failed, error) = &report.failed[0];
+    assert_eq!(failed.as_str(), "a");
+    assert!(matches!(error, skiptrace::DrainError::Db(error) if error.sqlstate() == SqlState::CHECK_VIOLATION), "{error}");
+    assert_eq!(number(&mut session, "SELECT count(*) FROM es.skips WHERE stream_id = 'a'").await, 2);
+    assert_eq!(number(&mut session, "SELECT count(*) FROM public.entries WHERE stream_id = 'a'").await, 0);
+    let missing = Drainer::new(&fixture.store).drain_stream(&mut session, &stream("nowhere")).await;
+    assert!(matches!(missing, Err(skiptrace::DrainError::NoStream(_))));
+}
+
+/// The batch's applies fail: the rebuild stops with the reason, and goes on when the cause is gone.
+#[tokio::test]
+async fn a_rebuild_stops_at_an_event_that_cannot_be_applied() {
+    let fixture = Fixture::new().await;
+    let mut session = fixture.session().await;
+    append(&fixture.store, &mut session, "a", 1).await;
+    let poison = [skiptrace::NewEvent::new("Deposited", serde_json::json!({ "amount": 1000 }))];
+    let poisoned = fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &poison).await;
+    poisoned.expect("nothing is applied yet");
+    let error = rebuilder(&fixture.store, 1).run(&mut session).await.expect_err("CHECK");
+    assert!(matches!(&error, RebuildError::Db(error) if error.sqlstate() == SqlState::CHECK_VIOLATION), "{error}");
+    run(&mut session, "ALTER TABLE public.entries DROP CONSTRAINT entries_amount_check").await;
+    assert_eq!(rebuilder(&fixture.store, 1).run(&mut session).await.expect("a rebuild").applied, 1);
+    assert_converged(&mut session).await;
+}
