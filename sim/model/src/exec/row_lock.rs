@@ -263,7 +263,8 @@ impl Exec<'_> {
     fn lock_target(&mut self, node: NodeId, target: &RowLockTarget) -> Result<bool, Interrupt> {
         let Some(tuple) = self.tuple(target.slot) else { return Ok(true) };
         let status = self.lock_row(target.table, tuple, target.strength, target.wait)?;
-        self.check_isolation(status)?;
+        // Of a deleted row, too, FOR UPDATE says that it was updated (ExecLockRows).
+        self.check_isolation(if status == RowStatus::Deleted { RowStatus::Updated } else { status })?;
         if status != RowStatus::Updated {
             return Ok(status == RowStatus::Free);
         }

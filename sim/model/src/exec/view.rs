@@ -1,11 +1,11 @@
-//! System views: `pg_locks`.
+//! System views: `pg_locks`, `pg_database`, `pg_sequences`.
 //!
-//! Listed are the locks that a schedule can see and wait for: tables, tuples, transaction ids, advisory locks, and virtual transaction
+//! `pg_locks` lists the locks that a schedule can see and wait for: tables, tuples, transaction ids, advisory locks, and virtual transaction
 //! ids. PostgreSQL also lists a lock on each index of a table that a statement has planned with, and on `pg_locks` itself.
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, TableId};
+use crate::catalog::{Catalog, SequenceId, TableId};
 use crate::exec::call::FIRST_PID;
 use crate::lock::{AdvisoryKey, LockTag};
 use crate::mvcc::Xid;
@@ -39,7 +39,28 @@ struct Row {
 impl Core {
     /// The rows of a view, now.
     pub(crate) fn view_rows(&self, view: View, into: &mut Vec<Value>) {
-        let View::Locks = view;
+        match view {
+            View::Locks => self.lock_rows(into),
+            View::Databases => into.extend([Value::Int(DATABASE), Value::Text("postgres".into())]),
+            View::Sequences => {
+                let numbers = 0..SequenceId::try_from(self.sequences.len()).expect("numbers of sequences fit");
+                for def in numbers.filter_map(|id| self.catalog.find_sequence(id)) {
+                    into.extend([
+                        Value::Text(def.schema.clone()),
+                        Value::Text(def.name.clone()),
+                        Value::Int(def.start),
+                        Value::Int(def.min),
+                        Value::Int(def.max),
+                        Value::Int(def.increment),
+                        Value::Bool(def.cycle),
+                        Value::Int(1),
+                    ]);
+                }
+            }
+        }
+    }
+
+    fn lock_rows(&self, into: &mut Vec<Value>) {
         for me in 0..u16::try_from(self.sessions.len()).expect("fewer than 2^16 sessions") {
             let Some(transaction) = &self.session(me).transaction else { continue };
             for (table, mode) in self.locks.tables_of(me) {

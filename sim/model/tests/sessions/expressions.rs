@@ -1,0 +1,57 @@
+//! Expressions that wait.
+
+use expect_test::expect;
+
+use crate::check;
+
+#[test]
+fn an_advisory_lock_in_the_middle_of_a_scan() {
+    check(
+        "
+        setup: CREATE TABLE t (id int PRIMARY KEY, n int)
+        setup: INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)
+        a: BEGIN
+        a: SELECT pg_advisory_lock(1)
+        b: BEGIN
+        b: SELECT id FROM t WHERE pg_advisory_xact_lock(1) IS NOT NULL ORDER BY id
+        c: SELECT pg_try_advisory_lock(1)
+        a: INSERT INTO t VALUES (4, 4)
+        a: COMMIT
+        a: SELECT pg_advisory_unlock(1)
+        b: COMMIT
+        c: SELECT pg_try_advisory_lock(1)
+        c: SELECT pg_advisory_unlock(1)
+        c: SELECT pg_advisory_unlock(1)
+        ",
+        &expect![[]],
+    );
+}
+
+#[test]
+fn nothing_is_done_twice_for_a_row() {
+    check(
+        "
+        setup: CREATE SEQUENCE q
+        a: SELECT pg_advisory_lock(1)
+        b: SELECT nextval('q'), pg_advisory_lock(1) IS NOT NULL, nextval('q')
+        a: SELECT pg_advisory_unlock(1)
+        a: SELECT nextval('q')
+        ",
+        &expect![[]],
+    );
+}
+
+#[test]
+fn shared_advisory_locks() {
+    check(
+        "
+        a: SELECT pg_advisory_lock_shared(7)
+        b: SELECT pg_try_advisory_lock_shared(7)
+        c: SELECT pg_try_advisory_lock(7)
+        c: SELECT pg_advisory_xact_lock(7)
+        a: SELECT pg_advisory_unlock_shared(7)
+        b: SELECT pg_advisory_unlock_shared(7)
+        ",
+        &expect![[]],
+    );
+}
