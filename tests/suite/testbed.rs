@@ -73,16 +73,21 @@ fn a_local_server_answers() {
     assert_eq!(bed.source(), Source::Local);
     let version = ask(&bed.url("postgres"), "current_setting('server_version')").expect("an answer");
     assert_eq!(version, bed.version());
+    keep_if_child(&bed.url("postgres"));
+}
+
+/// In a child process: tells its parent where the server is, and keeps it.
+fn keep_if_child(url: &str) {
     if std::env::var_os(CHILD).is_some() {
-        println!("\nready {}", bed.url("postgres"));
+        println!("\nready {url}");
         let _ = std::io::stdin().read(&mut [0]);
     }
 }
 
-/// A process with a server of its own, and the server's folder.
-fn child_with_server() -> (Child, PathBuf) {
+/// A process that holds the server of `test`, and the server's URL.
+fn child_with(test: &str) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().expect("this test binary"))
-        .args(["--exact", "testbed::a_local_server_answers", "--nocapture"])
+        .args(["--exact", &format!("testbed::{test}"), "--nocapture"])
         .env(CHILD, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -91,7 +96,12 @@ fn child_with_server() -> (Child, PathBuf) {
         .expect("this test binary, again");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let url = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ready ").map(str::to_owned));
-    (child, folder_in(&url.expect("the child's server")))
+    (child, url.expect("the child's server"))
+}
+
+fn child_with_local_server() -> (Child, PathBuf) {
+    let (child, url) = child_with("a_local_server_answers");
+    (child, folder_in(&url))
 }
 
 #[track_caller]
@@ -112,7 +122,7 @@ fn a_dropped_server_leaves_nothing() {
 
 #[test]
 fn a_killed_process_leaves_nothing() {
-    let (mut child, folder) = child_with_server();
+    let (mut child, folder) = child_with_local_server();
     let pid = server_pid(&folder);
     assert!(is_running(&pid));
     child.kill().expect("SIGKILL");
@@ -122,7 +132,7 @@ fn a_killed_process_leaves_nothing() {
 
 #[test]
 fn an_interrupted_process_leaves_nothing() {
-    let (mut child, folder) = child_with_server();
+    let (mut child, folder) = child_with_local_server();
     let pid = server_pid(&folder);
     // As Ctrl-C does: to the whole process group.
     signal("INT", &format!("-{}", child.id()));
@@ -215,4 +225,33 @@ fn a_server_that_dies_is_an_error_with_the_end_of_its_log() {
     eventually("the server has ended", || !is_running(&pid));
     let error = bed.create_database("suite").expect_err("no server").to_string();
     assert!(error.contains("has died") && error.contains("database system"), "expected the log's end in: {error}");
+}
+
+fn container() -> Settings {
+    Settings { forced: Some("container".to_owned()), ..Settings::from_env() }
+}
+
+/// Runs as a test of its own, and as the child process of the test below.
+#[test]
+fn a_server_in_a_container_answers_and_is_removed() {
+    let bed = acquire(&container()).expect("a server in a container");
+    assert_eq!(bed.source(), Source::Container);
+    let url = bed.url("postgres");
+    let version = ask(&url, "current_setting('server_version')").expect("an answer");
+    assert_eq!(version, bed.version());
+    let database = bed.create_database("suite").expect("a database");
+    assert_eq!(ask(&database.url(), "SELECT current_database()").expect("an answer"), database.name());
+    drop(database);
+    keep_if_child(&url);
+    drop(bed);
+    ask(&url, "1").expect_err("the container is gone");
+}
+
+#[test]
+fn a_killed_process_leaves_no_container() {
+    let (mut child, url) = child_with("a_server_in_a_container_answers_and_is_removed");
+    ask(&url, "1").expect("it answers");
+    child.kill().expect("SIGKILL");
+    child.wait().expect("its end");
+    eventually("the container is gone", || ask(&url, "1").is_err());
 }

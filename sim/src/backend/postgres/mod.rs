@@ -35,6 +35,8 @@ pub struct PostgresDatabase<'bed> {
     changed: bool,
     /// A statement changed what the setup made: tables that are new, or gone.
     redefined: bool,
+    /// A statement of no words.
+    nothing: Statement,
     layout: Layout,
     database: testbed::Database<'bed>,
     bed: &'bed TestBed,
@@ -55,6 +57,7 @@ impl<'bed> PostgresDatabase<'bed> {
             in_transaction: BTreeMap::new(),
             changed: true,
             redefined: false,
+            nothing: Statement::new("stepper.nothing", ""),
             layout: layout.clone(),
             database,
             bed,
@@ -130,10 +133,14 @@ impl Database for PostgresDatabase<'_> {
         let verb = first_word(statement.sql());
         self.redefined |= is_one_of(verb, &["CREATE", "DROP", "ALTER"]);
         let may_wait = !is_one_of(verb, &["BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT"]);
-        let (statement, params) = (statement.clone(), params.to_vec());
+        let (statement, params, nothing) = (statement.clone(), params.to_vec(), self.nothing.clone());
         let sent = self.stepper.send(session, may_wait, move |mut connection| {
             Box::pin(async move {
                 let answer = connection.execute(&statement, &params).await;
+                if answer.is_err() {
+                    // The server sends an error before it rolls back and frees the locks. What is sent next is read after that.
+                    let _ = connection.execute(&nothing, &[]).await;
+                }
                 (connection, answer)
             })
         });

@@ -25,13 +25,13 @@ use tokio::runtime::Runtime;
 use super::control::Control;
 
 /// Most statements answer sooner; asking who blocks them would only slow them down.
-const ANSWER_SOON: Duration = Duration::from_micros(250);
-/// Between two looks at who blocks whom.
-const ANSWER_LATE: Duration = Duration::from_micros(50);
+const ANSWER_SOON: Duration = Duration::from_micros(150);
+/// How long somebody who goes on is waited for before the next look. (The runtime's timers count milliseconds.)
+const ANSWER_LATE: Duration = Duration::from_millis(1);
 /// No step takes longer, or it is an error.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// From when the deadlock detector is due until it has certainly run.
-const DETECTOR_RUNS: Duration = Duration::from_millis(1);
+const DETECTOR_RUNS: Duration = Duration::from_micros(500);
 /// Where `deadlock_timeout` is longer than this, nobody waits for it.
 const DETECTOR_SOON: Duration = Duration::from_millis(50);
 
@@ -130,7 +130,7 @@ impl<C, A> Stepper<C, A> {
         };
         entry.state =
             State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new(), blocked_since: None });
-        let mut answers = self.settle(ANSWER_SOON)?;
+        let mut answers = self.settle(Some(session))?;
         let own = answers.remove(&number);
         self.wake(answers);
         Ok(own.map_or(Sent::Waits, |(_, answer)| Sent::Answered(answer)))
@@ -154,7 +154,7 @@ impl<C, A> Stepper<C, A> {
         let pid = gone.pid;
         drop(gone);
         self.runtime.block_on(self.control.end_backend(pid))?;
-        let answers = self.settle(ANSWER_LATE)?;
+        let answers = self.settle(None)?;
         self.wake(answers);
         Ok(())
     }
@@ -173,27 +173,32 @@ impl<C, A> Stepper<C, A> {
     }
 
     /// Waits until everything is settled; the answers that came, in the order in which their statements were sent.
-    fn settle(&mut self, first: Duration) -> Result<BTreeMap<u64, (usize, A)>, String> {
+    fn settle(&mut self, sent: Option<usize>) -> Result<BTreeMap<u64, (usize, A)>, String> {
         let begin = now();
         let mut answers = BTreeMap::new();
-        let mut patience = first;
         let mut before = None;
+        if let Some(session) = sent {
+            self.spin(session, &mut answers);
+        }
         loop {
-            if self.collect(patience, &mut answers) {
-                before = None;
-            }
-            patience = ANSWER_LATE;
             let waiting = self.waiting();
             if waiting.is_empty() {
                 return Ok(answers);
             }
             let look = self.look(&waiting)?;
-            // One that is alone cannot be overtaken between two lines of one look; of several, the picture must hold still.
-            let holds_still = waiting.len() == 1 || before.as_ref() == Some(&look);
-            let settled = holds_still && look.values().all(|blockers| !blockers.is_empty()) && !has_cycle(&look);
-            if settled && !self.collect(Duration::ZERO, &mut answers) {
-                self.remember(&look);
-                return Ok(answers);
+            if self.poll_once(&mut answers) {
+                before = None;
+                continue;
+            }
+            if look.values().all(|blockers| !blockers.is_empty()) && !has_cycle(&look) {
+                // One that is alone cannot be overtaken between two lines of one look; of several, the picture must hold still.
+                if waiting.len() == 1 || before.as_ref() == Some(&look) {
+                    self.remember(&look);
+                    return Ok(answers);
+                }
+            } else {
+                // Somebody goes on, or the detector is due.
+                self.collect(&mut answers);
             }
             before = Some(look);
             if begin.elapsed() > SETTLE_MAX {
@@ -202,24 +207,34 @@ impl<C, A> Stepper<C, A> {
         }
     }
 
-    /// Takes the answers that come within `patience`; whether there were any.
-    fn collect(&mut self, patience: Duration, answers: &mut BTreeMap<u64, (usize, A)>) -> bool {
+    /// Waits for an answer of `session`, but not for long. Busily: to sleep and be woken takes longer than most statements.
+    fn spin(&mut self, session: usize, answers: &mut BTreeMap<u64, (usize, A)>) {
         let sessions = &mut self.sessions;
-        let mut any = false;
         self.runtime.block_on(async {
             let begin = now();
-            loop {
-                let (came, left) = poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))).await;
-                any |= came > 0;
-                if left == 0 || begin.elapsed() >= patience {
-                    return;
-                }
-                // Busy, but not greedy: tokio's timers count whole milliseconds, and the server may need this very core.
-                std::thread::yield_now();
+            while matches!(sessions[&session].state, State::Busy(_)) && begin.elapsed() < ANSWER_SOON {
+                poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))).await;
                 tokio::task::yield_now().await;
             }
         });
-        any
+    }
+
+    /// Waits for anybody's answer, but not for long; takes all that came.
+    fn collect(&mut self, answers: &mut BTreeMap<u64, (usize, A)>) {
+        let sessions = &mut self.sessions;
+        let landed = poll_fn(|context| match poll_flights(sessions, context, answers) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        self.runtime.block_on(async {
+            let _ = tokio::time::timeout(ANSWER_LATE, landed).await;
+        });
+    }
+
+    /// Takes the answers that are here; whether there were any.
+    fn poll_once(&mut self, answers: &mut BTreeMap<u64, (usize, A)>) -> bool {
+        let sessions = &mut self.sessions;
+        self.runtime.block_on(poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))))
     }
 
     /// Who is blocked by whom, of those who wait; by nobody of ours: an empty list.
@@ -290,25 +305,23 @@ impl<C, A> Stepper<C, A> {
     }
 }
 
-/// Polls each flight once: how many landed, how many are left.
+/// Polls each flight once: whether any landed.
 fn poll_flights<C, A>(
     sessions: &mut BTreeMap<usize, Session<C, A>>,
     context: &mut std::task::Context<'_>,
     answers: &mut BTreeMap<u64, (usize, A)>,
-) -> (usize, usize) {
-    let (mut came, mut left) = (0, 0);
+) -> bool {
+    let mut any = false;
     for (number, session) in sessions {
         if let State::Busy(busy) = &mut session.state {
             if let Poll::Ready((connection, answer)) = busy.flight.as_mut().poll(context) {
                 answers.insert(busy.number, (*number, answer));
                 session.state = State::Idle(connection);
-                came += 1;
-            } else {
-                left += 1;
+                any = true;
             }
         }
     }
-    (came, left)
+    any
 }
 
 /// Whether the waits go round in a circle: then the server's detector has yet to speak.
