@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
-    Drainer, EventStore, ExpectedVersion, GenerationState, Monitor, Outcome, Phase, RebuildError, RebuildOptions, Rebuilder,
+    AppendError, Drainer, EventStore, ExpectedVersion, GenerationState, Monitor, Outcome, Phase, RebuildError, RebuildOptions, Rebuilder,
     SkipReason, SqlState,
 };
+use tokio::sync::watch;
 
 use crate::core_fixture::{Fixture, LEDGER, append, assert_converged, events, number, run, store, stream};
 
@@ -44,55 +45,57 @@ async fn a_projection_is_born_building_and_goes_live_with_its_first_rebuild() {
     assert_eq!(status.depth(), 0);
 }
 
-async fn keep_appending(store: EventStore, mut session: PostgresSession, writer: usize, mut stop: tokio::sync::watch::Receiver<bool>) -> usize {
-    let mut count = 0;
-    while !*stop.borrow_and_update() {
-        // Three streams for four writers: they meet.
-        let id = stream(&format!("s{}", (writer + count) % 3));
-        match store.append(&mut session, &id, ExpectedVersion::Any, &events(1 + count % 3)).await {
-            Ok(_) => count += 1,
-            Err(skiptrace::AppendError::Db(error)) if error.sqlstate().is_retryable() => {}
-            Err(error) => panic!("{error}"),
+/// Appends `count` times, to three streams for four writers: they meet.
+async fn keep_appending(store: EventStore, mut session: PostgresSession, writer: usize, count: usize) {
+    for index in 0..count {
+        let id = stream(&format!("s{}", (writer + index) % 3));
+        loop {
+            match store.append(&mut session, &id, ExpectedVersion::Any, &events(1 + index % 3)).await {
+                Ok(_) => break,
+                Err(AppendError::Db(error)) if error.sqlstate().is_retryable() => {}
+                Err(error) => panic!("{error}"),
+            }
         }
-        // Else the log would grow faster than batches of one event can replay it.
         tokio::time::sleep(Duration::from_millis(4)).await;
     }
-    count
 }
 
-async fn keep_draining(store: EventStore, mut session: PostgresSession, mut stop: tokio::sync::watch::Receiver<bool>) -> u64 {
+async fn keep_draining(store: EventStore, mut session: PostgresSession, mut stop: watch::Receiver<bool>) {
     let drainer = Drainer::new(&store);
-    let mut projected = 0;
     while !*stop.borrow_and_update() {
         let report = drainer.drain_all(&mut session).await.expect("a drain");
         assert!(report.failed.is_empty(), "{:?}", report.failed);
-        projected += report.drained.projected;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    projected
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rebuilds_lose_nothing_while_others_append_and_drain() {
     let fixture = Fixture::live().await;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut appenders = tokio::task::JoinSet::new();
     for writer in 0..4 {
-        appenders.spawn(keep_appending(fixture.store.clone(), fixture.session().await, writer, stopped.clone()));
+        appenders.spawn(keep_appending(fixture.store.clone(), fixture.session().await, writer, 150));
     }
+    let (stop, stopped) = watch::channel(false);
     let drainer = tokio::spawn(keep_draining(fixture.store.clone(), fixture.session().await, stopped));
     let mut session = fixture.session().await;
-    let mut batches = 0;
-    for batch_events in [1, 7, 50, 500, 500, 7, 50, 50] {
-        batches += rebuilder(&fixture.store, batch_events).run(&mut session).await.expect("a rebuild").batches;
+    let mut rebuilds = 0;
+    for batch_events in [1, 50, 7, 500].into_iter().cycle() {
+        rebuilder(&fixture.store, batch_events).run(&mut session).await.expect("a rebuild");
+        rebuilds += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
+        while appenders.try_join_next().is_some_and(|ended| ended.is_ok()) {}
+        if appenders.is_empty() {
+            break;
+        }
     }
-    stop.send(true).expect("they listen");
-    let appended: usize = appenders.join_all().await.into_iter().sum();
+    stop.send(true).expect("it listens");
     drainer.await.expect("no panic");
     Drainer::new(&fixture.store).drain_all(&mut session).await.expect("the last drain");
     assert_converged(&mut session).await;
-    assert!(batches > 8 && appended > 8, "{batches} batches beside {appended} appends show nothing");
+    assert_eq!(number(&mut session, "SELECT count(*) FROM es.events").await, 4 * 150 * 2);
+    let archived = number(&mut session, "SELECT count(DISTINCT outcome) FROM es.skip_archive").await;
+    assert!(archived >= 2, "{rebuilds} rebuilds beside the appends left nothing to drain, and show nothing");
 }
 
 /// Crashed after each of its commits in turn, a rebuild is gone on with; the crashed one, should it wake up, can do no harm.
