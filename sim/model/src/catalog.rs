@@ -345,5 +345,16 @@ pub(crate) fn view_columns(view: crate::plan::View) -> &'static [(&'static str, 
             ("mode", Scalar::Text),
             ("granted", Scalar::Bool),
         ],
+        crate::plan::View::Databases => &[("oid", Scalar::Oid), ("datname", Scalar::Text)],
+        crate::plan::View::Sequences => &[
+            ("schemaname", Scalar::Text),
+            ("sequencename", Scalar::Text),
+            ("start_value", Scalar::Int8),
+            ("min_value", Scalar::Int8),
+            ("max_value", Scalar::Int8),
+            ("increment_by", Scalar::Int8),
+            ("cycle", Scalar::Bool),
+            ("cache_size", Scalar::Int8),
+        ],
     }
 }

@@ -211,6 +211,10 @@ pub(crate) struct Aggregate {
 pub(crate) enum View {
     /// `pg_locks`; its columns are listed in [`crate::catalog::view_columns`].
     Locks,
+    /// `pg_database`: one row.
+    Databases,
+    /// `pg_sequences`
+    Sequences,
 }
 
 /// An expression whose names and types are resolved. Operands have been cast to the operator's type.

@@ -1,0 +1,314 @@
+//! Function calls: ordinary functions, those of many types, and aggregates.
+
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
+
+use super::coerce::{BOOL, Cast, INT4, INT8, JSONB, NUMERIC, OID, TEXT, UNKNOWN, call};
+use super::scope::{Typed, parts};
+use super::{Builder, operator, refuse_if};
+use crate::error::Error;
+use crate::function::signature::{self, Callee};
+use crate::function::{AggregateFunction, Function, ServerFunction};
+use crate::plan::{Aggregate, CompareOp, Expr, SortKey};
+use crate::types::{Scalar, Type, Value, text};
+
+/// A call taken apart.
+struct Call<'a> {
+    args: Vec<&'a ast::Expr>,
+    star: bool,
+    distinct: bool,
+    order: &'a [ast::OrderByExpr],
+    filter: Option<&'a ast::Expr>,
+}
+
+impl Call<'_> {
+    fn is_plain(&self) -> bool {
+        !self.star && !self.distinct && self.order.is_empty() && self.filter.is_none()
+    }
+}
+
+/// The function's name, without `pg_catalog`.
+pub(super) fn function_name(name: &ast::ObjectName) -> Result<String, Error> {
+    let names = parts(name)?;
+    match names.iter().map(|part| &**part).collect::<Vec<_>>().as_slice() {
+        [name] | ["pg_catalog", name] => Ok((*name).to_owned()),
+        _ => Err(Error::refused(format!("the function {name}"))),
+    }
+}
+
+/// The expression of an argument without a name.
+pub(super) fn plain_arg(arg: &FunctionArg) -> Result<&ast::Expr, Error> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+        FunctionArg::Unnamed(_) => Err(Error::new("42601", "syntax error at or near \"*\"")),
+        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => Err(Error::refused("named arguments")),
+    }
+}
+
+fn take_apart(function: &ast::Function) -> Result<Call<'_>, Error> {
+    let ast::Function { name: _, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } = function;
+    refuse_if(*uses_odbc_syntax, "ODBC function calls")?;
+    refuse_if(!matches!(parameters, FunctionArguments::None), "parametric functions")?;
+    refuse_if(!within_group.is_empty(), "WITHIN GROUP")?;
+    refuse_if(null_treatment.is_some(), "IGNORE NULLS, RESPECT NULLS")?;
+    refuse_if(over.is_some(), "window functions")?;
+    let mut call = Call { args: Vec::new(), star: false, distinct: false, order: &[], filter: filter.as_deref() };
+    let list = match args {
+        FunctionArguments::None => return Ok(call),
+        FunctionArguments::Subquery(_) => return Err(Error::refused("a subquery as a function's only argument")),
+        FunctionArguments::List(list) => list,
+    };
+    let ast::FunctionArgumentList { duplicate_treatment, args, clauses } = list;
+    call.distinct = *duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
+    for arg in args {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if args.len() == 1 => call.star = true,
+            arg => call.args.push(plain_arg(arg)?),
+        }
+    }
+    for clause in clauses {
+        match clause {
+            ast::FunctionArgumentClause::OrderBy(order) => call.order = order,
+            other => return Err(Error::refused(format!("{other} in a function call"))),
+        }
+    }
+    Ok(call)
+}
+
+/// Some names are keywords: they are called without parentheses, or mean grammar.
+fn is_polymorphic(name: &str) -> bool {
+    matches!(
+        name,
+        "coalesce" | "nullif" | "greatest" | "least" | "concat" | "to_jsonb" | "jsonb_build_object" | "jsonb_build_array"
+            | "array_length" | "cardinality" | "array_append" | "array_prepend" | "array_cat" | "array_remove" | "array_position"
+    )
+}
+
+impl Builder<'_> {
+    pub(super) fn function(&mut self, function: &ast::Function) -> Result<Typed, Error> {
+        let name = function_name(&function.name)?;
+        if let FunctionArguments::Subquery(query) = &function.args
+            && name == "array"
+        {
+            return self.array_subquery(query);
+        }
+        let call = take_apart(function)?;
+        if let Some(found) = self.polymorphic_aggregate(&name, &call)? {
+            return Ok(found);
+        }
+        if is_polymorphic(&name) {
+            refuse_if(!call.is_plain(), &format!("DISTINCT, ORDER BY or FILTER in {name}"))?;
+            let mut args = Vec::with_capacity(call.args.len());
+            for arg in &call.args {
+                args.push(self.expr(arg)?);
+            }
+            return self.polymorphic(&name, args);
+        }
+        // The arguments of an aggregate are in its own scope: no aggregate in an aggregate.
+        let aggregate = signature_is_aggregate(&name);
+        let args = if aggregate { self.aggregate_args(&call.args)? } else { self.exprs(&call.args)? };
+        let types: Vec<Type> = args.iter().map(|arg| arg.ty).collect();
+        let found = signature::resolve(&name, &types)?;
+        let mut exprs = Vec::with_capacity(args.len());
+        for (arg, ty) in args.into_iter().zip(found.args) {
+            exprs.push(self.argument(arg, *ty)?);
+        }
+        match found.callee {
+            Callee::Aggregate(function) => {
+                if let (AggregateFunction::Sum, [INT8]) = (function, found.args) {
+                    exprs = exprs.into_iter().map(|expr| super::coerce::call(Function::IntToNumeric, vec![expr])).collect();
+                }
+                let aggregate = self.aggregate_parts(function, exprs, &call)?;
+                self.add_aggregate(aggregate, found.result, &name)
+            }
+            _ if !call.is_plain() => {
+                let message = format!("DISTINCT, FILTER or ORDER BY specified, but {name} is not an aggregate function");
+                Err(Error::new("42809", message))
+            }
+            Callee::Pure(function) => Ok(Typed { expr: super::coerce::call(function, exprs), ty: found.result }),
+            Callee::Server(function) => {
+                self.writes |= matches!(function, ServerFunction::CurrentXactId);
+                Ok(Typed { expr: Expr::ServerCall { function, args: exprs }, ty: found.result })
+            }
+        }
+    }
+
+    fn exprs(&mut self, args: &[&ast::Expr]) -> Result<Vec<Typed>, Error> {
+        args.iter().map(|arg| self.expr(arg)).collect()
+    }
+
+    /// An argument as its parameter's type; a literal that stands for a `regclass` is a relation's name.
+    fn argument(&mut self, arg: Typed, ty: Type) -> Result<Expr, Error> {
+        if ty == OID
+            && let (UNKNOWN, Expr::Const(Value::Text(name))) = (arg.ty, &arg.expr)
+        {
+            return Ok(self.regclass_literal(&name.clone())?.expr);
+        }
+        refuse_if(ty == OID && arg.ty == UNKNOWN, "regclass of anything but a literal")?;
+        let found = self.try_coerce(arg, ty, Cast::Implicit)?;
+        Ok(found.expect("a signature is chosen because its arguments can be cast"))
+    }
+
+    fn polymorphic(&mut self, name: &str, mut args: Vec<Typed>) -> Result<Typed, Error> {
+        let types: Vec<Type> = args.iter().map(|arg| arg.ty).collect();
+        let undefined = || {
+            let types: Vec<String> = types.iter().map(|ty| text::type_name(*ty)).collect();
+            Error::new("42883", format!("function {name}({}) does not exist", types.join(", ")))
+        };
+        match (name, args.len()) {
+            ("coalesce" | "greatest" | "least", 1..) => {
+                let (exprs, ty) = self.common_type(args, &name.to_uppercase())?;
+                let expr = match name {
+                    "coalesce" => Expr::Coalesce(exprs),
+                    "greatest" => call(Function::Greatest, exprs),
+                    _ => call(Function::Least, exprs),
+                };
+                if name != "coalesce" {
+                    operator::sortable(ty)?;
+                }
+                Ok(Typed { expr, ty })
+            }
+            ("nullif", 2) => {
+                let right = args.remove(1);
+                let left = args.remove(0);
+                let ty = if left.ty == UNKNOWN { if right.ty == UNKNOWN { TEXT } else { right.ty } } else { left.ty };
+                refuse_if(left.ty != right.ty && left.ty != UNKNOWN && right.ty != UNKNOWN && ty == NUMERIC, "nullif of two types")?;
+                let (left, right) = self.comparable(CompareOp::Eq, left, right)?;
+                Ok(Typed { expr: call(Function::NullIf, vec![left, right]), ty })
+            }
+            ("concat", 1..) => {
+                let mut exprs = Vec::with_capacity(args.len());
+                for arg in args {
+                    refuse_if(arg.ty == BOOL, "concat of a boolean")?;
+                    let expr = self.try_coerce(arg, TEXT, Cast::Assignment)?;
+                    exprs.push(expr.ok_or_else(undefined)?);
+                }
+                Ok(Typed { expr: call(Function::ConcatAll, exprs), ty: TEXT })
+            }
+            ("to_jsonb", 1) => {
+                if args[0].ty == UNKNOWN {
+                    return Err(Error::new("42804", "could not determine polymorphic type because input has type unknown"));
+                }
+                let arg = args.remove(0);
+                Ok(Typed { expr: call(Function::ToJsonb(arg.ty), vec![arg.expr]), ty: JSONB })
+            }
+            ("jsonb_build_object", count) if count % 2 == 1 => {
+                Err(Error::new("22023", "argument list must have even number of elements"))
+            }
+            ("jsonb_build_object" | "jsonb_build_array", _) => self.build_json(name, args),
+            _ => self.array_function(name, args)?.ok_or_else(undefined),
+        }
+    }
+
+    fn build_json(&mut self, name: &str, args: Vec<Typed>) -> Result<Typed, Error> {
+        let object = name == "jsonb_build_object";
+        let mut exprs = Vec::with_capacity(args.len());
+        for (place, arg) in args.into_iter().enumerate() {
+            let arg = self.settle(arg)?;
+            let key = object && place % 2 == 0;
+            exprs.push(match arg.ty {
+                TEXT if key => arg.expr,
+                ty if key => call(Function::Output(ty), vec![arg.expr]),
+                JSONB => arg.expr,
+                ty => call(Function::ToJsonb(ty), vec![arg.expr]),
+            });
+        }
+        let function = if object { Function::JsonbBuildObject } else { Function::JsonbBuildArray };
+        Ok(Typed { expr: call(function, exprs), ty: JSONB })
+    }
+
+    fn array_function(&mut self, name: &str, mut args: Vec<Typed>) -> Result<Option<Typed>, Error> {
+        let array = args.iter().map(|arg| arg.ty).find(|ty| matches!(ty, Type::Array(_)));
+        let Some(array @ Type::Array(element)) = array else { return Ok(None) };
+        let element = Type::Scalar(element);
+        let (function, wanted, result): (_, &[Type], _) = match name {
+            "array_length" => (Function::ArrayLength, &[array, INT4], INT4),
+            "cardinality" => (Function::Cardinality, &[array], INT4),
+            "array_append" => (Function::ArrayAppend, &[array, element], array),
+            "array_prepend" => (Function::ArrayPrepend, &[element, array], array),
+            "array_cat" => (Function::ArrayCat, &[array, array], array),
+            "array_remove" => (Function::ArrayRemove, &[array, element], array),
+            "array_position" => (Function::ArrayPosition, &[array, element], INT4),
+            _ => return Ok(None),
+        };
+        if args.len() != wanted.len() {
+            return Ok(None);
+        }
+        let mut exprs = Vec::with_capacity(args.len());
+        for (arg, ty) in args.drain(..).zip(wanted) {
+            match self.try_coerce(arg, *ty, Cast::Implicit)? {
+                Some(expr) => exprs.push(expr),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Typed { expr: call(function, exprs), ty: result }))
+    }
+
+    /// The aggregates that take any type.
+    fn polymorphic_aggregate(&mut self, name: &str, call: &Call<'_>) -> Result<Option<Typed>, Error> {
+        let function = match name {
+            "count" => AggregateFunction::Count,
+            "min" => AggregateFunction::Min,
+            "max" => AggregateFunction::Max,
+            "array_agg" => AggregateFunction::ArrayAgg,
+            _ => return Ok(None),
+        };
+        if name == "count" && call.star {
+            let aggregate = self.aggregate_parts(function, Vec::new(), call)?;
+            return self.add_aggregate(aggregate, INT8, name).map(Some);
+        }
+        let mut args = self.aggregate_args(&call.args)?;
+        let (1, false) = (args.len(), call.star) else {
+            let types: Vec<String> = args.iter().map(|arg| text::type_name(arg.ty)).collect();
+            return Err(Error::new("42883", format!("function {name}({}) does not exist", types.join(", "))));
+        };
+        let arg = args.remove(0);
+        let arg = self.settle(arg)?;
+        let ty = match function {
+            AggregateFunction::Count => INT8,
+            AggregateFunction::ArrayAgg => match arg.ty {
+                Type::Scalar(scalar) => Type::Array(scalar),
+                Type::Array(_) => return Err(Error::refused("arrays of more than one dimension")),
+            },
+            _ => {
+                let none = matches!(arg.ty, Type::Scalar(Scalar::Bool | Scalar::Jsonb | Scalar::Xid | Scalar::Snapshot | Scalar::Void));
+                if none {
+                    return Err(Error::new("42883", format!("function {name}({}) does not exist", text::type_name(arg.ty))));
+                }
+                arg.ty
+            }
+        };
+        let aggregate = self.aggregate_parts(function, vec![arg.expr], call)?;
+        if aggregate.distinct {
+            operator::groupable(arg.ty)?;
+        }
+        self.add_aggregate(aggregate, ty, name).map(Some)
+    }
+
+    /// The arguments of an aggregate: no aggregate can stand in them.
+    fn aggregate_args(&mut self, args: &[&ast::Expr]) -> Result<Vec<Typed>, Error> {
+        self.inside_aggregate(|builder| args.iter().map(|arg| builder.expr(arg)).collect())
+    }
+
+    fn aggregate_parts(&mut self, function: AggregateFunction, args: Vec<Expr>, call: &Call<'_>) -> Result<Aggregate, Error> {
+        let filter = match call.filter {
+            Some(filter) => Some(self.inside_aggregate(|builder| {
+                let filter = builder.expr(filter)?;
+                builder.boolean(filter, "FILTER")
+            })?),
+            None => None,
+        };
+        let order = self.inside_aggregate(|builder| {
+            call.order.iter().map(|key| builder.sort_key(key, None)).collect::<Result<Vec<SortKey>, Error>>()
+        })?;
+        let distinct_order = call.distinct && order.iter().any(|key| !args.contains(&key.expr));
+        if distinct_order {
+            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(Error::new("42P10", message));
+        }
+        Ok(Aggregate { function, args, distinct: call.distinct, filter, order })
+    }
+}
+
+fn signature_is_aggregate(name: &str) -> bool {
+    matches!(name, "sum" | "bool_and" | "bool_or" | "every" | "string_agg")
+}

@@ -1,0 +1,313 @@
+//! Types: names of types, casts, and what an untyped literal or parameter becomes.
+//!
+//! Source: PostgreSQL's manual, chapter 10; src/backend/parser/parse_coerce.c.
+
+use sqlparser::ast::{ArrayElemTypeDef, DataType, TimezoneInfo};
+
+use super::scope::{Typed, parts};
+use super::{Builder, visit};
+use crate::catalog::{Catalog, Relation};
+use crate::error::Error;
+use crate::function::{self, Function, Number};
+use crate::plan::Expr;
+use crate::types::text::type_name;
+use crate::types::{Scalar, Type, Value, text};
+
+/// How much a cast is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cast {
+    /// Not at all: an operand, an argument.
+    Implicit,
+    /// A value that is stored into a column.
+    Assignment,
+    /// `CAST (x AS type)`, `x::type`.
+    Explicit,
+}
+
+pub(super) const UNKNOWN: Type = Type::Scalar(Scalar::Unknown);
+pub(super) const BOOL: Type = Type::Scalar(Scalar::Bool);
+pub(super) const INT4: Type = Type::Scalar(Scalar::Int4);
+pub(super) const INT8: Type = Type::Scalar(Scalar::Int8);
+pub(super) const TEXT: Type = Type::Scalar(Scalar::Text);
+pub(super) const NUMERIC: Type = Type::Scalar(Scalar::Numeric);
+pub(super) const JSONB: Type = Type::Scalar(Scalar::Jsonb);
+pub(super) const OID: Type = Type::Scalar(Scalar::Oid);
+
+/// The type that a syntax tree names. `regclass` is told apart by [`is_regclass`].
+pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
+    let refused = || Err(Error::refused(format!("the type {}", ty.to_string().to_lowercase())));
+    let scalar = match ty {
+        DataType::Bool | DataType::Boolean => Scalar::Bool,
+        DataType::SmallInt(None) | DataType::Int2(None) => Scalar::Int2,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => Scalar::Int4,
+        DataType::BigInt(None) | DataType::Int8(None) => Scalar::Int8,
+        DataType::Numeric(sqlparser::ast::ExactNumberInfo::None) | DataType::Decimal(sqlparser::ast::ExactNumberInfo::None) => {
+            Scalar::Numeric
+        }
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => Scalar::Text,
+        DataType::JSONB => Scalar::Jsonb,
+        DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => Scalar::Timestamptz,
+        DataType::TimestampNtz(None) => return refused(),
+        DataType::Regclass => Scalar::Oid,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+            return match data_type(element)? {
+                Type::Scalar(element) => Ok(Type::Array(element)),
+                Type::Array(_) => Err(Error::refused("arrays of more than one dimension")),
+            };
+        }
+        DataType::Custom(name, modifiers) => {
+            let names = parts(name)?;
+            let name = match names.iter().map(|part| &**part).collect::<Vec<_>>().as_slice() {
+                [name] | ["pg_catalog", name] => (*name).to_owned(),
+                _ => return refused(),
+            };
+            if !modifiers.is_empty() {
+                return refused();
+            }
+            return named_type(&name);
+        }
+        _ => return refused(),
+    };
+    Ok(scalar.into())
+}
+
+fn named_type(name: &str) -> Result<Type, Error> {
+    let scalar = match name {
+        "bool" | "boolean" => Scalar::Bool,
+        "int2" | "smallint" => Scalar::Int2,
+        "int4" | "int" | "integer" => Scalar::Int4,
+        "int8" | "bigint" => Scalar::Int8,
+        "numeric" => Scalar::Numeric,
+        "text" | "varchar" | "name" => Scalar::Text,
+        "jsonb" => Scalar::Jsonb,
+        "timestamptz" => Scalar::Timestamptz,
+        "xid" => Scalar::Xid,
+        "xid8" => Scalar::Xid8,
+        "oid" | "regclass" => Scalar::Oid,
+        "pg_snapshot" => Scalar::Snapshot,
+        "void" | "unknown" => return Err(Error::refused(format!("the type {name}"))),
+        _ => return Err(Error::refused(format!("the type {name}"))),
+    };
+    Ok(scalar.into())
+}
+
+/// Whether it is the name of `regclass`: its literals are names of relations.
+pub(super) fn is_regclass(ty: &DataType) -> bool {
+    match ty {
+        DataType::Regclass => true,
+        DataType::Custom(name, _) => name.to_string().eq_ignore_ascii_case("regclass"),
+        _ => false,
+    }
+}
+
+/// Evaluates what is constant. An error is left for the execution: it may never come to it.
+pub(super) fn fold(expr: Expr) -> Expr {
+    if let Expr::Call { function, args } = &expr {
+        let values: Option<Vec<Value>> = args.iter().map(|arg| if let Expr::Const(value) = arg { Some(value.clone()) } else { None }).collect();
+        if let Some(Ok(value)) = values.map(|values| function::call(*function, &values)) {
+            return Expr::Const(value);
+        }
+    }
+    expr
+}
+
+pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
+    fold(Expr::Call { function, args })
+}
+
+impl Builder<'_> {
+    /// `value` as a `to`, if it can be cast so.
+    pub(super) fn try_coerce(&mut self, value: Typed, to: Type, how: Cast) -> Result<Option<Expr>, Error> {
+        let Typed { expr, ty: from } = value;
+        if from == to {
+            return Ok(Some(expr));
+        }
+        if from == UNKNOWN {
+            return self.tell_type(expr, to).map(Some);
+        }
+        Ok(match (from, to) {
+            (Type::Scalar(from), Type::Scalar(to)) => cast_scalar(expr, from, to, how),
+            (Type::Array(from), Type::Array(to)) => cast_array(expr, from, to),
+            (_, TEXT) if how >= Cast::Assignment => Some(call(Function::Output(from), vec![expr])),
+            (TEXT, _) if how == Cast::Explicit => Some(call(Function::Input(to), vec![expr])),
+            _ => None,
+        })
+    }
+
+    /// Gives an untyped literal or parameter its type. A literal is read at once: its errors are the statement's.
+    fn tell_type(&mut self, expr: Expr, to: Type) -> Result<Expr, Error> {
+        match expr {
+            Expr::Const(Value::Text(literal)) => text::parse(&literal, to).map(Expr::Const),
+            Expr::Param(number) => {
+                let told = &mut self.params[usize::from(number)];
+                match told {
+                    Some(told) if *told != to => {
+                        let message = format!("inconsistent types deduced for parameter ${}", number + 1);
+                        return Err(Error::new("42P08", message));
+                    }
+                    _ => *told = Some(to),
+                }
+                Ok(Expr::Param(number))
+            }
+            // NULL, and what is made of untyped parts alone.
+            expr => Ok(expr),
+        }
+    }
+
+    /// `value` as the boolean that a clause wants.
+    pub(super) fn boolean(&mut self, value: Typed, what: &str) -> Result<Expr, Error> {
+        let ty = value.ty;
+        let found = self.try_coerce(value, BOOL, Cast::Implicit)?;
+        let message = || format!("argument of {what} must be type boolean, not type {}", type_name(ty));
+        found.ok_or_else(|| Error::new("42804", message()))
+    }
+
+    /// An untyped value becomes text, as in the results of a query.
+    pub(super) fn settle(&mut self, value: Typed) -> Result<Typed, Error> {
+        if value.ty != UNKNOWN {
+            return Ok(value);
+        }
+        Ok(Typed { expr: self.tell_type(value.expr, TEXT)?, ty: TEXT })
+    }
+
+    /// `CAST (value AS to)`.
+    pub(super) fn cast(&mut self, value: Typed, to: Type) -> Result<Typed, Error> {
+        let from = value.ty;
+        let found = self.try_coerce(value, to, Cast::Explicit)?;
+        let message = || format!("cannot cast type {} to {}", type_name(from), type_name(to));
+        Ok(Typed { expr: found.ok_or_else(|| Error::new("42846", message()))?, ty: to })
+    }
+
+    /// `'name'::regclass`.
+    pub(super) fn regclass(&mut self, value: Typed) -> Result<Typed, Error> {
+        match value.expr {
+            Expr::Const(Value::Text(name)) => self.regclass_literal(&name),
+            Expr::Const(Value::Null) => Ok(Typed { expr: Expr::Const(Value::Null), ty: OID }),
+            expr if value.ty == OID => Ok(Typed { expr, ty: OID }),
+            _ => Err(Error::refused("regclass of anything but a literal")),
+        }
+    }
+
+    /// The OID of the relation that a literal names.
+    pub(super) fn regclass_literal(&mut self, name: &str) -> Result<Typed, Error> {
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text::parse(name, OID).map(|value| Typed { expr: Expr::Const(value), ty: OID });
+        }
+        let names = split_name(name).ok_or_else(|| Error::new("42602", "invalid name syntax"))?;
+        let relation = match names.as_slice() {
+            [bare] => self.relation_by_name(None, bare)?,
+            [schema, bare] => self.relation_by_name(Some(schema), bare)?,
+            _ => return Err(Error::refused(format!("the name {name}"))),
+        };
+        match relation {
+            Relation::Table(id) | Relation::Sequence(id) => {
+                Ok(Typed { expr: Expr::Const(Value::Int(Catalog::oid(id))), ty: OID })
+            }
+            Relation::Index(_) => Err(Error::refused("regclass of an index")),
+        }
+    }
+
+    /// The type that all of `values` can have: PostgreSQL's rule for CASE, UNION, VALUES, ARRAY and the like.
+    pub(super) fn common_type(&mut self, values: Vec<Typed>, what: &str) -> Result<(Vec<Expr>, Type), Error> {
+        let mut common = UNKNOWN;
+        for value in &values {
+            common = if common == UNKNOWN || promotes(common, value.ty) {
+                value.ty
+            } else if value.ty == UNKNOWN || value.ty == common || promotes(value.ty, common) {
+                common
+            } else {
+                let message = format!("{what} types {} and {} cannot be matched", type_name(common), type_name(value.ty));
+                return Err(Error::new("42804", message));
+            };
+        }
+        if common == UNKNOWN {
+            common = TEXT;
+        }
+        let mut exprs = Vec::with_capacity(values.len());
+        for value in values {
+            let expr = self.try_coerce(value, common, Cast::Implicit)?;
+            exprs.push(expr.expect("every type has been found to promote to the common one"));
+        }
+        Ok((exprs, common))
+    }
+
+    /// Values of one list position, not yet of one type: the same, but nothing is told if all are untyped.
+    pub(super) fn all_unknown(values: &[Typed]) -> bool {
+        values.iter().all(|value| value.ty == UNKNOWN)
+    }
+}
+
+/// Whether `from` becomes `to` without being asked.
+pub(super) fn promotes(from: Type, to: Type) -> bool {
+    from != UNKNOWN && from != to && function::signature::casts_implicitly(from, to)
+}
+
+fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> {
+    use Scalar::{Bool, Int2, Int4, Int8, Jsonb, Numeric, Oid, Text, Void, Xid, Xid8};
+    let explicit = how == Cast::Explicit;
+    let integer = |scalar: Scalar| matches!(scalar, Int2 | Int4 | Int8);
+    if let (Some(narrow), Some(wide)) = (Number::of(from), Number::of(to)) {
+        return match (from, to) {
+            (Numeric, to) => (how >= Cast::Assignment).then(|| call(Function::NumericToInt(to), vec![expr])),
+            (_, Numeric) => Some(call(Function::IntToNumeric, vec![expr])),
+            (..) if narrow < wide => Some(expr),
+            (_, to) => (how >= Cast::Assignment).then(|| call(Function::Narrow(to), vec![expr])),
+        };
+    }
+    match (from, to) {
+        (from, Oid) if integer(from) => Some(call(Function::Narrow(Oid), vec![expr])),
+        (Oid, Int8) => (how >= Cast::Assignment).then_some(expr),
+        (Oid, Int4) => (how >= Cast::Assignment).then(|| call(Function::Narrow(Int4), vec![expr])),
+        (Int4, Bool) => explicit.then(|| call(Function::IntToBool, vec![expr])),
+        (Bool, Int4) => explicit.then(|| call(Function::BoolToInt, vec![expr])),
+        (Xid8, Xid) => explicit.then(|| call(Function::Xid8ToXid, vec![expr])),
+        (Jsonb, Bool | Int2 | Int4 | Int8 | Numeric) => explicit.then(|| call(Function::FromJsonb(to), vec![expr])),
+        (Void, _) | (_, Void) => None,
+        (from, Text) => (how >= Cast::Assignment).then(|| call(Function::Output(from.into()), vec![expr])),
+        (Text, to) => explicit.then(|| call(Function::Input(to.into()), vec![expr])),
+        _ => None,
+    }
+}
+
+/// Only where the elements stay as they are; other array casts are refused by whoever asked.
+fn cast_array(expr: Expr, from: Scalar, to: Scalar) -> Option<Expr> {
+    let widens = matches!((Number::of(from), Number::of(to)), (Some(from), Some(to)) if from < to && to != Number::Numeric);
+    // An array of untyped parts alone has become one of text: read it anew.
+    widens.then_some(expr)
+}
+
+/// A dotted name with quotes, taken apart: `s."T"`.
+pub(super) fn split_name(name: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut chars = name.chars().peekable();
+    loop {
+        let mut part = String::new();
+        if chars.next_if_eq(&'"').is_some() {
+            loop {
+                match chars.next()? {
+                    '"' if chars.next_if_eq(&'"').is_some() => part.push('"'),
+                    '"' => break,
+                    c => part.push(c),
+                }
+            }
+        } else {
+            while let Some(c) = chars.next_if(|c| !matches!(c, '.' | '"')) {
+                part.push(c.to_ascii_lowercase());
+            }
+        }
+        if part.is_empty() {
+            return None;
+        }
+        parts.push(part);
+        match chars.next() {
+            None => return Some(parts),
+            Some('.') => {}
+            Some(_) => return None,
+        }
+    }
+}
+
+/// Whether evaluating it twice gives twice the same.
+pub(super) fn is_stable(expr: &Expr) -> bool {
+    !visit::is_volatile(expr)
+}

@@ -1,0 +1,541 @@
+//! CREATE TABLE, CREATE INDEX, CREATE SEQUENCE.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, ColumnOption, GeneratedAs, SequenceOptions, TableConstraint};
+
+use super::coerce::{Cast, data_type};
+use super::scope::{Scope, Source, ident, qualified};
+use super::{Builder, COLUMNS_MAX, refuse_if, visit};
+use crate::catalog::{ColumnDef, IndexDef, SequenceDef, TableDef, TableId};
+use crate::error::Error;
+use crate::plan::{ColumnId, Expr, OWN_ROW, Utility};
+use crate::types::Scalar;
+use crate::types::text::type_name;
+
+/// A table while its definition is read.
+struct Draft {
+    table: TableDef,
+    sequences: Vec<(ColumnId, SequenceDef)>,
+    /// CHECKs in the order in which they are written: their own name, the column that they stand with, the condition.
+    checks: Vec<(Option<Arc<str>>, Option<Arc<str>>, ast::Expr)>,
+    /// Unique constraints in the order in which they are written: name, columns, primary.
+    keys: Vec<(Option<Arc<str>>, Vec<ColumnId>, bool)>,
+    /// Names that are taken, besides those in the catalog.
+    taken: Vec<Arc<str>>,
+}
+
+impl Builder<'_> {
+    pub(super) fn create_table(&mut self, create: &ast::CreateTable) -> Result<Utility, Error> {
+        plain_create_table(create)?;
+        let (schema, name) = qualified(&create.name)?;
+        let schema = schema.unwrap_or_else(|| "public".into());
+        if create.columns.len() > COLUMNS_MAX {
+            return Err(Error::new("54011", format!("tables can have at most {COLUMNS_MAX} columns")));
+        }
+        let table = TableDef {
+            schema,
+            name: name.clone(),
+            columns: Vec::new(),
+            checks: Vec::new(),
+            indexes: Vec::new(),
+            sequences: Vec::new(),
+        };
+        let mut draft =
+            Draft { table, sequences: Vec::new(), checks: Vec::new(), keys: Vec::new(), taken: vec![name] };
+        for column in &create.columns {
+            self.create_column(&mut draft, column)?;
+        }
+        for constraint in &create.constraints {
+            table_constraint(&mut draft, constraint)?;
+        }
+        self.finish_keys(&mut draft)?;
+        self.finish_checks(&mut draft)?;
+        Ok(Utility::CreateTable {
+            table: Box::new(draft.table),
+            sequences: draft.sequences,
+            if_not_exists: create.if_not_exists,
+        })
+    }
+
+    fn create_column(&mut self, draft: &mut Draft, column: &ast::ColumnDef) -> Result<(), Error> {
+        let ast::ColumnDef { name, data_type: ty, options } = column;
+        let name = ident(name);
+        if draft.table.column(&name).is_some() {
+            return Err(Error::new("42701", format!("column \"{name}\" specified more than once")));
+        }
+        let place = ColumnId::try_from(draft.table.columns.len()).expect("the number of columns is limited");
+        let serial = match serial_type(ty) {
+            Some(scalar) => Some(scalar),
+            None => None,
+        };
+        let ty = match serial {
+            Some(scalar) => scalar.into(),
+            None => data_type(ty)?,
+        };
+        let mut def = ColumnDef { name: name.clone(), ty, not_null: serial.is_some(), default: None, identity_always: false };
+        if let Some(scalar) = serial {
+            let sequence = self.own_sequence(draft, &name, scalar, &[])?;
+            draft.sequences.push((place, sequence));
+        }
+        for ast::ColumnOptionDef { name: constraint, option } in options {
+            let constraint = constraint.as_ref().map(ident);
+            self.column_option(draft, &mut def, place, constraint, option)?;
+        }
+        draft.table.columns.push(def);
+        Ok(())
+    }
+
+    fn column_option(
+        &mut self,
+        draft: &mut Draft,
+        def: &mut ColumnDef,
+        place: ColumnId,
+        name: Option<Arc<str>>,
+        option: &ColumnOption,
+    ) -> Result<(), Error> {
+        match option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => def.not_null = true,
+            ColumnOption::Default(expr) => {
+                self.clause("DEFAULT expressions");
+                let value = self.expr(expr)?;
+                let from = value.ty;
+                let found = self.try_coerce(value, def.ty, Cast::Assignment)?;
+                let message = || {
+                    let (to, from) = (type_name(def.ty), type_name(from));
+                    format!("column \"{}\" is of type {to} but default expression is of type {from}", def.name)
+                };
+                def.default = Some(found.ok_or_else(|| Error::new("42804", message()))?);
+            }
+            ColumnOption::PrimaryKey(key) => {
+                plain_primary(key)?;
+                def.not_null = true;
+                draft.keys.push((name, vec![place], true));
+            }
+            ColumnOption::Unique(key) => {
+                plain_unique(key)?;
+                draft.keys.push((name, vec![place], false));
+            }
+            ColumnOption::Check(check) => {
+                let ast::CheckConstraint { name: own, expr, no_inherit, enforced } = check;
+                refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
+                let name = name.or_else(|| own.as_ref().map(ident));
+                draft.checks.push((name, Some(def.name.clone()), (**expr).clone()));
+            }
+            ColumnOption::Generated { generated_as, sequence_options, generation_expr, generation_expr_mode, .. } => {
+                refuse_if(generation_expr.is_some() || generation_expr_mode.is_some(), "generated columns")?;
+                let Some(scalar) = integer(def) else {
+                    return Err(Error::new("22023", "identity column type must be smallint, integer, or bigint"));
+                };
+                def.not_null = true;
+                def.identity_always = *generated_as == GeneratedAs::Always;
+                let options = sequence_options.as_deref().unwrap_or(&[]);
+                let sequence = self.own_sequence(draft, &def.name.clone(), scalar, options)?;
+                draft.sequences.push((place, sequence));
+            }
+            ColumnOption::ForeignKey(_) => return Err(Error::refused("REFERENCES")),
+            ColumnOption::Collation(name) => {
+                let c = name.to_string().replace('"', "").eq_ignore_ascii_case("c");
+                refuse_if(!c, "collations other than C")?;
+            }
+            other => return Err(Error::refused(format!("the column option {other}"))),
+        }
+        Ok(())
+    }
+
+    /// The sequence of a serial or identity column.
+    fn own_sequence(
+        &self,
+        draft: &mut Draft,
+        column: &str,
+        scalar: Scalar,
+        options: &[SequenceOptions],
+    ) -> Result<SequenceDef, Error> {
+        let base = format!("{}_{column}_seq", draft.table.name);
+        let name = self.free_name(&draft.table.schema, &base, &mut draft.taken);
+        sequence(draft.table.schema.clone(), name, scalar, options)
+    }
+
+    /// A name that nothing in the schema has yet. Source: PostgreSQL, indexcmds.c, ChooseRelationName.
+    fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<Arc<str>>) -> Arc<str> {
+        let mut name: Arc<str> = base.into();
+        let mut number = 0;
+        while self.catalog.lookup(schema, &name).is_some() || taken.contains(&name) {
+            number += 1;
+            name = format!("{base}{number}").into();
+        }
+        taken.push(name.clone());
+        name
+    }
+
+    /// The indexes of the unique constraints: the primary key's first.
+    fn finish_keys(&mut self, draft: &mut Draft) -> Result<(), Error> {
+        let mut keys = std::mem::take(&mut draft.keys);
+        if keys.iter().filter(|(.., primary)| *primary).count() > 1 {
+            let message = format!("multiple primary keys for table \"{}\" are not allowed", draft.table.name);
+            return Err(Error::new("42P16", message));
+        }
+        keys.sort_by_key(|(.., primary)| !primary);
+        for (name, columns, primary) in keys {
+            let names: Vec<&str> =
+                columns.iter().map(|column| &*draft.table.columns[usize::from(*column)].name).collect();
+            let base = if primary {
+                format!("{}_pkey", draft.table.name)
+            } else {
+                format!("{}_{}_key", draft.table.name, names.join("_"))
+            };
+            let name = match name {
+                Some(name) => name,
+                None => self.free_name(&draft.table.schema, &base, &mut draft.taken),
+            };
+            for column in &columns {
+                let def = &mut draft.table.columns[usize::from(*column)];
+                def.not_null |= primary;
+                super::operator::sortable(def.ty)?;
+            }
+            let keys = columns.into_iter().map(|column| Expr::Column { slot: OWN_ROW, column }).collect();
+            draft.table.indexes.push(IndexDef { name, unique: true, primary, keys, predicate: None });
+        }
+        Ok(())
+    }
+
+    fn finish_checks(&mut self, draft: &mut Draft) -> Result<(), Error> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for (name, column, condition) in std::mem::take(&mut draft.checks) {
+            let condition = self.over_own_row(&draft.table, |builder| {
+                builder.clause("check constraints");
+                let condition = builder.expr(&condition)?;
+                builder.boolean(condition, "CHECK")
+            })?;
+            refuse_if(visit::has_subquery(&condition), "a subquery in a check constraint")?;
+            let name = match name {
+                Some(name) if names.contains(&name) => {
+                    let message = format!("check constraint \"{name}\" already exists");
+                    return Err(Error::new("42710", message));
+                }
+                Some(name) => name,
+                None => {
+                    let column = column.or_else(|| only_column(&condition, &draft.table));
+                    let base = match column {
+                        Some(column) => format!("{}_{column}_check", draft.table.name),
+                        None => format!("{}_check", draft.table.name),
+                    };
+                    self.free_name(&draft.table.schema, &base, &mut names)
+                }
+            };
+            if !names.contains(&name) {
+                names.push(name.clone());
+            }
+            draft.table.checks.push((name, condition));
+        }
+        draft.table.checks.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(())
+    }
+
+    /// Compiles with the columns of a table as the only names, over `OWN_ROW`.
+    fn over_own_row<T>(
+        &mut self,
+        table: &TableDef,
+        inner: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let columns = table.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+        self.scopes.push(Scope::default());
+        let found = self
+            .add_source(Source {
+                name: table.name.clone(),
+                schema: None,
+                slot: OWN_ROW,
+                columns,
+                table: None,
+                qualified_only: false,
+                partial: false,
+            })
+            .and_then(|()| inner(self));
+        self.scopes.pop();
+        found
+    }
+
+    pub(super) fn create_index(&mut self, create: &ast::CreateIndex) -> Result<Utility, Error> {
+        let ast::CreateIndex {
+            name,
+            table_name,
+            using,
+            columns,
+            unique,
+            concurrently,
+            r#async,
+            if_not_exists,
+            include,
+            nulls_distinct,
+            with,
+            predicate,
+            index_options,
+            alter_options,
+        } = create;
+        refuse_if(!matches!(using, None | Some(ast::IndexType::BTree)), "indexes other than btree")?;
+        refuse_if(*concurrently || *r#async, "CREATE INDEX CONCURRENTLY")?;
+        refuse_if(!include.is_empty(), "INCLUDE")?;
+        refuse_if(nulls_distinct.is_some_and(|distinct| !distinct), "NULLS NOT DISTINCT")?;
+        refuse_if(!with.is_empty() || !index_options.is_empty() || !alter_options.is_empty(), "index options")?;
+        let table = self.table(table_name)?;
+        let def = self.catalog.table(table).clone();
+        let (keys, names, predicate) = self.over_own_row(&def, |builder| {
+            builder.clause("index expressions");
+            let (mut keys, mut names) = (Vec::new(), Vec::new());
+            for column in columns {
+                let (key, name) = builder.index_key(&def, column)?;
+                keys.push(key);
+                names.push(name);
+            }
+            builder.clause("index predicates");
+            let predicate = match predicate {
+                Some(condition) => {
+                    let condition = builder.expr(condition)?;
+                    Some(builder.boolean(condition, "WHERE")?)
+                }
+                None => None,
+            };
+            Ok((keys, names, predicate))
+        })?;
+        let mutable = keys.iter().chain(&predicate).any(|expr| visit::is_volatile(expr));
+        if mutable {
+            return Err(Error::new("42P17", "functions in index expression must be marked IMMUTABLE"));
+        }
+        let name = self.index_name(name.as_ref(), table, &names)?;
+        let index = Box::new(IndexDef { name, unique: *unique, primary: false, keys, predicate });
+        Ok(Utility::CreateIndex { table, index, if_not_exists: *if_not_exists })
+    }
+
+    fn index_key(&mut self, table: &TableDef, column: &ast::IndexColumn) -> Result<(Expr, Arc<str>), Error> {
+        let ast::IndexColumn { column, operator_class } = column;
+        refuse_if(operator_class.is_some(), "operator classes")?;
+        let ast::OrderByExpr { expr, options: ast::OrderByOptions { sort, nulls_first }, with_fill } = column;
+        let descends = !matches!(sort, None | Some(ast::OrderBySort::Asc));
+        refuse_if(descends || *nulls_first == Some(true) || with_fill.is_some(), "indexes that descend")?;
+        let value = self.expr(expr)?;
+        let value = self.settle(value)?;
+        super::operator::sortable(value.ty)?;
+        refuse_if(visit::has_subquery(&value.expr), "a subquery in an index")?;
+        let name = match &value.expr {
+            Expr::Column { column, .. } => table.columns[usize::from(*column)].name.clone(),
+            _ => match super::select::result_name(expr) {
+                name if *name == *"?column?" => "expr".into(),
+                name => name,
+            },
+        };
+        Ok((value.expr, name))
+    }
+
+    fn index_name(
+        &self,
+        name: Option<&ast::ObjectName>,
+        table: TableId,
+        columns: &[Arc<str>],
+    ) -> Result<Arc<str>, Error> {
+        let def = self.catalog.table(table);
+        match name {
+            Some(name) => match qualified(name)? {
+                (None, name) => Ok(name),
+                (Some(_), _) => Err(Error::new("42601", "syntax error at or near \".\"")),
+            },
+            None => {
+                let base = format!("{}_{}_idx", def.name, columns.join("_"));
+                Ok(self.free_name(&def.schema, &base, &mut Vec::new()))
+            }
+        }
+    }
+}
+
+/// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, AddRelationNewConstraints.
+fn only_column(condition: &Expr, table: &TableDef) -> Option<Arc<str>> {
+    fn collect(expr: &Expr, found: &mut Vec<ColumnId>) {
+        if let Expr::Column { column, .. } = expr
+            && !found.contains(column)
+        {
+            found.push(*column);
+        }
+        visit::expr_children(expr).into_iter().for_each(|child| collect(child, found));
+    }
+    let mut found = Vec::new();
+    collect(condition, &mut found);
+    match found.as_slice() {
+        [one] => Some(table.columns[usize::from(*one)].name.clone()),
+        _ => None,
+    }
+}
+
+fn integer(def: &ColumnDef) -> Option<Scalar> {
+    match def.ty {
+        crate::types::Type::Scalar(scalar @ (Scalar::Int2 | Scalar::Int4 | Scalar::Int8)) => Some(scalar),
+        _ => None,
+    }
+}
+
+fn serial_type(ty: &ast::DataType) -> Option<Scalar> {
+    let ast::DataType::Custom(name, modifiers) = ty else { return None };
+    if !modifiers.is_empty() {
+        return None;
+    }
+    match &*name.to_string().to_ascii_lowercase() {
+        "smallserial" | "serial2" => Some(Scalar::Int2),
+        "serial" | "serial4" => Some(Scalar::Int4),
+        "bigserial" | "serial8" => Some(Scalar::Int8),
+        _ => None,
+    }
+}
+
+fn table_constraint(draft: &mut Draft, constraint: &TableConstraint) -> Result<(), Error> {
+    match constraint {
+        TableConstraint::PrimaryKey(key) => {
+            plain_primary(key)?;
+            let columns = key_columns(draft, &key.columns)?;
+            draft.keys.push((key.name.as_ref().map(ident), columns, true));
+        }
+        TableConstraint::Unique(key) => {
+            plain_unique(key)?;
+            let columns = key_columns(draft, &key.columns)?;
+            draft.keys.push((key.name.as_ref().map(ident), columns, false));
+        }
+        TableConstraint::Check(ast::CheckConstraint { name, expr, no_inherit, enforced }) => {
+            refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
+            draft.checks.push((name.as_ref().map(ident), None, (**expr).clone()));
+        }
+        TableConstraint::ForeignKey(_) => return Err(Error::refused("FOREIGN KEY")),
+        TableConstraint::Exclude(_) => return Err(Error::refused("EXCLUDE")),
+        other => return Err(Error::refused(format!("the constraint {other}"))),
+    }
+    Ok(())
+}
+
+fn key_columns(draft: &Draft, columns: &[ast::IndexColumn]) -> Result<Vec<ColumnId>, Error> {
+    let mut found = Vec::with_capacity(columns.len());
+    for ast::IndexColumn { column, operator_class } in columns {
+        refuse_if(operator_class.is_some(), "operator classes")?;
+        let ast::Expr::Identifier(name) = &column.expr else { return Err(Error::refused("a key of expressions")) };
+        let name = ident(name);
+        let place = draft.table.column(&name);
+        let message = || format!("column \"{name}\" named in key does not exist");
+        let place = place.ok_or_else(|| Error::new("42703", message()))?;
+        if found.contains(&place) {
+            let message = format!("column \"{name}\" appears twice in unique constraint");
+            return Err(Error::new("42701", message));
+        }
+        found.push(place);
+    }
+    Ok(found)
+}
+
+fn plain_primary(key: &ast::PrimaryKeyConstraint) -> Result<(), Error> {
+    let ast::PrimaryKeyConstraint { name: _, index_name, index_type, columns: _, include, index_options, characteristics } =
+        key;
+    refuse_if(!include.is_empty(), "INCLUDE")?;
+    refuse_if(index_name.is_some() || index_type.is_some() || !index_options.is_empty(), "index options")?;
+    refuse_if(characteristics.is_some(), "DEFERRABLE")
+}
+
+fn plain_unique(key: &ast::UniqueConstraint) -> Result<(), Error> {
+    let ast::UniqueConstraint {
+        name: _,
+        index_name,
+        index_type_display: _,
+        index_type,
+        columns: _,
+        include,
+        index_options,
+        characteristics,
+        nulls_distinct,
+    } = key;
+    refuse_if(!include.is_empty(), "INCLUDE")?;
+    refuse_if(index_name.is_some() || index_type.is_some() || !index_options.is_empty(), "index options")?;
+    refuse_if(characteristics.is_some(), "DEFERRABLE")?;
+    refuse_if(*nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")
+}
+
+/// A sequence with its options. Source: PostgreSQL, src/backend/commands/sequence.c, init_params.
+pub(super) fn sequence(
+    schema: Arc<str>,
+    name: Arc<str>,
+    scalar: Scalar,
+    options: &[SequenceOptions],
+) -> Result<SequenceDef, Error> {
+    let (lowest, highest) = match scalar {
+        Scalar::Int2 => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        Scalar::Int4 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => (i64::MIN, i64::MAX),
+    };
+    let (mut increment, mut min, mut max, mut start, mut cycle) = (1, None, None, None, false);
+    for option in options {
+        match option {
+            SequenceOptions::IncrementBy(expr, _) => increment = constant(expr)?,
+            SequenceOptions::MinValue(value) => min = value.as_ref().map(constant).transpose()?,
+            SequenceOptions::MaxValue(value) => max = value.as_ref().map(constant).transpose()?,
+            SequenceOptions::StartWith(expr, _) => start = Some(constant(expr)?),
+            SequenceOptions::Cycle(no) => cycle = !no,
+            SequenceOptions::Cache(expr) => refuse_if(constant(expr)? != 1, "a sequence with CACHE above 1")?,
+            SequenceOptions::DataType(_) => return Err(Error::refused("CREATE SEQUENCE .. AS")),
+            SequenceOptions::OwnedBy(_) => return Err(Error::refused("OWNED BY")),
+        }
+    }
+    if increment == 0 {
+        return Err(Error::new("22023", "INCREMENT must not be zero"));
+    }
+    let min = min.unwrap_or(if increment > 0 { 1 } else { lowest });
+    let max = max.unwrap_or(if increment > 0 { highest } else { -1 });
+    if min < lowest || max > highest {
+        let (what, value) = if min < lowest { ("MINVALUE", min) } else { ("MAXVALUE", max) };
+        let ty = type_name(scalar.into());
+        return Err(Error::new("22023", format!("{what} ({value}) is out of range for sequence data type {ty}")));
+    }
+    if min >= max {
+        return Err(Error::new("22023", format!("MINVALUE ({min}) must be less than MAXVALUE ({max})")));
+    }
+    let start = start.unwrap_or(if increment > 0 { min } else { max });
+    if start < min {
+        return Err(Error::new("22023", format!("START value ({start}) cannot be less than MINVALUE ({min})")));
+    }
+    if start > max {
+        return Err(Error::new("22023", format!("START value ({start}) cannot be greater than MAXVALUE ({max})")));
+    }
+    Ok(SequenceDef { schema, name, start, increment, min, max, cycle })
+}
+
+fn constant(expr: &ast::Expr) -> Result<i64, Error> {
+    let text = expr.to_string();
+    text.parse().map_err(|_| Error::new("42601", format!("syntax error at or near \"{text}\"")))
+}
+
+fn plain_create_table(create: &ast::CreateTable) -> Result<(), Error> {
+    let ast::CreateTable {
+        or_replace, temporary, unlogged, external, dynamic, global, if_not_exists: _, transient, volatile, iceberg,
+        snapshot, name: _, columns: _, constraints: _, hive_distribution, hive_formats, table_options, file_format,
+        location, query, sqlite_table_options: _, like, clone, version, comment, on_commit, on_cluster, primary_key,
+        order_by, partition_by, cluster_by, clustered_by, inherits, partition_of, for_values, copy_grants,
+        enable_schema_evolution, change_tracking, data_retention_time_in_days, max_data_extension_time_in_days,
+        default_ddl_collation, with_aggregation_policy, with_row_access_policy, with_storage_lifecycle_policy, with_tags,
+        external_volume, with_connection, base_location, catalog, catalog_sync, storage_serialization_policy, target_lag,
+        warehouse, refresh_mode, initialize, require_user, diststyle, distkey, sortkey, backup, multiset, fallback,
+        with_data,
+    } = create;
+    refuse_if(query.is_some() || with_data.is_some(), "CREATE TABLE AS")?;
+    refuse_if(like.is_some(), "LIKE in CREATE TABLE")?;
+    refuse_if(*temporary || global.is_some() || on_commit.is_some(), "temporary tables")?;
+    refuse_if(*unlogged, "UNLOGGED")?;
+    refuse_if(inherits.is_some(), "INHERITS")?;
+    refuse_if(partition_by.is_some() || partition_of.is_some() || for_values.is_some(), "partitions")?;
+    refuse_if(*table_options != ast::CreateTableOptions::None, "table options")?;
+    let elsewhere = *or_replace || *external || *dynamic || *transient || *volatile || *iceberg || *snapshot;
+    let elsewhere = elsewhere || *copy_grants || *require_user || hive_formats.is_some() || file_format.is_some();
+    let elsewhere = elsewhere || *hive_distribution != ast::HiveDistributionStyle::NONE || location.is_some();
+    let elsewhere = elsewhere || clone.is_some() || version.is_some() || comment.is_some() || on_cluster.is_some();
+    let elsewhere = elsewhere || primary_key.is_some() || order_by.is_some() || cluster_by.is_some() || clustered_by.is_some();
+    let elsewhere = elsewhere || enable_schema_evolution.is_some() || change_tracking.is_some() || warehouse.is_some();
+    let elsewhere = elsewhere || data_retention_time_in_days.is_some() || max_data_extension_time_in_days.is_some();
+    let elsewhere = elsewhere || default_ddl_collation.is_some() || with_aggregation_policy.is_some() || with_tags.is_some();
+    let elsewhere = elsewhere || with_row_access_policy.is_some() || with_storage_lifecycle_policy.is_some();
+    let elsewhere = elsewhere || external_volume.is_some() || with_connection.is_some() || base_location.is_some();
+    let elsewhere = elsewhere || catalog.is_some() || catalog_sync.is_some() || storage_serialization_policy.is_some();
+    let elsewhere = elsewhere || target_lag.is_some() || refresh_mode.is_some() || initialize.is_some() || backup.is_some();
+    let elsewhere = elsewhere || diststyle.is_some() || distkey.is_some() || sortkey.is_some();
+    refuse_if(elsewhere || multiset.is_some() || fallback.is_some(), "what CREATE TABLE has in other databases only")
+}

@@ -1,0 +1,342 @@
+//! FROM: each item becomes a source of names and a leaf or a join of the tree that [`super::join`] plans.
+
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor, TableWithJoins};
+
+use super::call::{function_name, plain_arg};
+use super::coerce::{Cast, INT4, INT8, NUMERIC, UNKNOWN};
+use super::join::{From, Leaf};
+use super::scope::{Source, ident, qualified};
+use super::{Builder, Columns, refuse_if};
+use crate::catalog::view_columns;
+use crate::error::Error;
+use crate::function::TableFunction;
+use crate::plan::{Expr, RowLockStrength, TableLockMode, View};
+use crate::types::{Scalar, Type};
+
+/// A row lock clause of a query level.
+#[derive(Clone, Debug)]
+pub(super) struct RowLock {
+    pub(super) words: &'static str,
+    pub(super) strength: RowLockStrength,
+    /// The sources that it names; none: all.
+    pub(super) of: Vec<std::sync::Arc<str>>,
+    pub(super) wait: crate::plan::WaitPolicy,
+}
+
+impl Builder<'_> {
+    /// The items of FROM, from left to right.
+    pub(super) fn from(&mut self, items: &[TableWithJoins], locks: &[RowLock]) -> Result<Vec<From>, Error> {
+        items.iter().map(|item| self.nested(|builder| builder.joined(item, locks))).collect()
+    }
+
+    fn joined(&mut self, item: &TableWithJoins, locks: &[RowLock]) -> Result<From, Error> {
+        let TableWithJoins { relation, joins } = item;
+        let first = self.scope().sources.len();
+        let mut tree = self.factor(relation, locks)?;
+        for join in joins {
+            let ast::Join { relation, global, join_operator } = join;
+            refuse_if(*global, "GLOBAL JOIN")?;
+            let right = self.factor(relation, locks)?;
+            let (outer, constraint) = match join_operator {
+                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) | JoinOperator::CrossJoin(constraint) => {
+                    (false, constraint)
+                }
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (true, constraint),
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => return Err(Error::refused("RIGHT JOIN")),
+                JoinOperator::FullOuter(_) => return Err(Error::refused("FULL JOIN")),
+                _ => return Err(Error::refused("this kind of JOIN")),
+            };
+            let on = self.join_condition(constraint, first, outer, join_operator)?;
+            tree = From::Join { left: Box::new(tree), right: Box::new(right), outer, on };
+        }
+        Ok(tree)
+    }
+
+    fn join_condition(
+        &mut self,
+        constraint: &JoinConstraint,
+        first: usize,
+        outer: bool,
+        operator: &JoinOperator,
+    ) -> Result<Vec<Expr>, Error> {
+        match constraint {
+            JoinConstraint::On(condition) => {
+                let scope = self.scope();
+                let (visible, clause) = (scope.visible_from, scope.clause);
+                scope.visible_from = first;
+                scope.clause = "JOIN conditions";
+                let condition = self.expr(condition);
+                let scope = self.scope();
+                scope.visible_from = visible;
+                scope.clause = clause;
+                let condition = self.boolean(condition?, "JOIN/ON")?;
+                Ok(super::join::conjuncts(condition))
+            }
+            JoinConstraint::Using(_) | JoinConstraint::UsingAlias(..) => Err(Error::refused("JOIN .. USING")),
+            JoinConstraint::Natural => Err(Error::refused("NATURAL JOIN")),
+            JoinConstraint::None if outer || !matches!(operator, JoinOperator::CrossJoin(_)) => {
+                Err(Error::new("42601", "syntax error: JOIN without ON"))
+            }
+            JoinConstraint::None => Ok(Vec::new()),
+        }
+    }
+
+    fn factor(&mut self, factor: &TableFactor, locks: &[RowLock]) -> Result<From, Error> {
+        match factor {
+            TableFactor::Table { args: Some(args), name, alias, with_ordinality, .. } => {
+                plain_table(factor)?;
+                let ast::TableFunctionArgs { args, settings } = args;
+                refuse_if(settings.is_some(), "SETTINGS")?;
+                let args = args.iter().map(plain_arg).collect::<Result<Vec<_>, Error>>()?;
+                self.table_function(&function_name(name)?, &args, *with_ordinality, alias.as_ref())
+            }
+            TableFactor::Table { name, alias, .. } => {
+                plain_table(factor)?;
+                self.named(name, alias.as_ref(), locks)
+            }
+            TableFactor::Derived { lateral, subquery, alias, sample } => {
+                refuse_if(*lateral, "LATERAL subqueries")?;
+                refuse_if(sample.is_some(), "TABLESAMPLE")?;
+                refuse_if(locks.iter().any(|lock| lock.of.is_empty()), "a row lock on a subquery in FROM")?;
+                self.derived(subquery, alias.as_ref())
+            }
+            TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
+                let args = args.iter().map(plain_arg).collect::<Result<Vec<_>, Error>>()?;
+                self.table_function(&function_name(name)?, &args, *with_ordinality, alias.as_ref())
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, with_ordinality } => {
+                refuse_if(*with_offset || with_offset_alias.is_some(), "UNNEST .. WITH OFFSET")?;
+                let args: Vec<&ast::Expr> = array_exprs.iter().collect();
+                self.table_function("unnest", &args, *with_ordinality, alias.as_ref())
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                refuse_if(alias.is_some(), "an alias for a join")?;
+                self.nested(|builder| builder.joined(table_with_joins, locks))
+            }
+            _ => Err(Error::refused("this item in FROM")),
+        }
+    }
+
+    /// A table, a view or a WITH query.
+    fn named(
+        &mut self,
+        name: &ast::ObjectName,
+        alias: Option<&ast::TableAlias>,
+        locks: &[RowLock],
+    ) -> Result<From, Error> {
+        let (schema, bare) = qualified(name)?;
+        if schema.is_none()
+            && let Some(cte) = self.cte_name(&bare).cloned()
+        {
+            if !cte.readable {
+                let message = format!("WITH query \"{bare}\" does not have a RETURNING clause");
+                return Err(Error::new("0A000", message));
+            }
+            let slot = self.slot();
+            self.add_aliased(alias, Source {
+                name: bare,
+                schema: None,
+                slot,
+                columns: cte.columns,
+                table: None,
+                qualified_only: false,
+                partial: false,
+            })?;
+            return Ok(From::Leaf(slot, Leaf::Cte(cte.id)));
+        }
+        if let Some(view) = view(schema.as_deref(), &bare) {
+            let slot = self.slot();
+            let columns = view_columns(view).iter().map(|(name, ty)| ((*name).into(), Type::Scalar(*ty))).collect();
+            self.add_aliased(alias, Source { name: bare, schema, slot, columns, table: None, qualified_only: false, partial: true })?;
+            return Ok(From::Leaf(slot, Leaf::View(view)));
+        }
+        if self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare).is_none()
+            && (schema.as_deref() == Some("pg_catalog") || bare.starts_with("pg_") || schema.as_deref() == Some("information_schema"))
+        {
+            return Err(Error::refused(format!("the system table {name}")));
+        }
+        let table = self.table(name)?;
+        let (slot, source) = self.table_source(table, alias)?;
+        let locked = locks.iter().any(|lock| lock.of.is_empty() || lock.of.contains(&source));
+        self.lock(table, if locked { TableLockMode::RowShare } else { TableLockMode::AccessShare });
+        Ok(From::Leaf(slot, Leaf::Table(table)))
+    }
+
+    /// Adds a table to the sources: its slot and its name.
+    pub(super) fn table_source(
+        &mut self,
+        table: crate::catalog::TableId,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<(u16, std::sync::Arc<str>), Error> {
+        let def = self.catalog.table(table).clone();
+        let slot = self.slot();
+        let columns = def.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+        self.add_aliased(alias, Source {
+            name: def.name.clone(),
+            schema: Some(def.schema.clone()),
+            slot,
+            columns,
+            table: Some(table),
+            qualified_only: false,
+                partial: false,
+        })?;
+        let source = self.scope().sources.last().expect("just added");
+        Ok((slot, source.name.clone()))
+    }
+
+    fn add_aliased(&mut self, alias: Option<&ast::TableAlias>, mut source: Source) -> Result<(), Error> {
+        if let Some(ast::TableAlias { explicit: _, name, columns, at }) = alias {
+            refuse_if(at.is_some(), "AT in an alias")?;
+            source.name = ident(name);
+            source.schema = None;
+            if columns.len() > source.columns.len() {
+                let (has, names) = (source.columns.len(), columns.len());
+                let message = format!("table \"{}\" has {has} columns available but {names} columns specified", source.name);
+                return Err(Error::new("42P10", message));
+            }
+            for (column, ast::TableAliasColumnDef { name, data_type }) in source.columns.iter_mut().zip(columns) {
+                refuse_if(data_type.is_some(), "a column definition list")?;
+                column.0 = ident(name);
+            }
+        }
+        self.add_source(source)
+    }
+
+    fn derived(&mut self, query: &ast::Query, alias: Option<&ast::TableAlias>) -> Result<From, Error> {
+        let Some(alias) = alias else {
+            return Err(Error::new("42601", "subquery in FROM must have an alias"));
+        };
+        // It does not see the other items of this FROM.
+        let hidden = std::mem::take(self.scope());
+        let rows = self.subquery(query);
+        *self.scope() = hidden;
+        let rows = rows?;
+        self.add_aliased(Some(alias), Source {
+            name: ident(&alias.name),
+            schema: None,
+            slot: rows.slot,
+            columns: rows.columns,
+            table: None,
+            qualified_only: false,
+                partial: false,
+        })?;
+        Ok(From::Leaf(rows.slot, Leaf::Node(rows.root)))
+    }
+
+    fn table_function(
+        &mut self,
+        name: &str,
+        args: &[&ast::Expr],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<From, Error> {
+        let clause = self.scope().clause;
+        self.clause("functions in FROM");
+        let (function, args, types) = match name {
+            "unnest" => self.unnest(args)?,
+            "generate_series" => self.generate_series(args)?,
+            "pg_snapshot_xip" => self.snapshot_xip(args)?,
+            _ => return Err(Error::refused(format!("the function {name} in FROM"))),
+        };
+        self.clause(clause);
+        // A function of one column names it like its alias. Source: parse_relation.c, addRangeTableEntryForFunction.
+        let single = types.len() == 1;
+        let column: std::sync::Arc<str> = match alias {
+            Some(alias) if single => ident(&alias.name),
+            _ => name.into(),
+        };
+        let mut columns: Columns = types.into_iter().map(|ty| (column.clone(), ty)).collect();
+        if ordinality {
+            columns.push(("ordinality".into(), INT8));
+        }
+        let slot = self.slot();
+        self.add_aliased(alias, Source { name: name.into(), schema: None, slot, columns, table: None, qualified_only: false, partial: false })?;
+        Ok(From::Leaf(slot, Leaf::Function { function, args, ordinality }))
+    }
+
+    fn unnest(&mut self, args: &[&ast::Expr]) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
+        let (mut exprs, mut types) = (Vec::new(), Vec::new());
+        for arg in args {
+            let value = self.expr(arg)?;
+            let Type::Array(element) = value.ty else {
+                let name = crate::types::text::type_name(value.ty);
+                let (code, text) = if value.ty == UNKNOWN { ("42725", "is not unique") } else { ("42883", "does not exist") };
+                return Err(Error::new(code, format!("function unnest({name}) {text}")));
+            };
+            exprs.push(value.expr);
+            types.push(element.into());
+        }
+        if exprs.is_empty() {
+            return Err(Error::new("42883", "function unnest() does not exist"));
+        }
+        Ok((TableFunction::Unnest, exprs, types))
+    }
+
+    fn generate_series(&mut self, args: &[&ast::Expr]) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
+        if !(2..=3).contains(&args.len()) {
+            return Err(Error::refused(format!("generate_series with {} arguments", args.len())));
+        }
+        let mut values = Vec::new();
+        for arg in args {
+            values.push(self.expr(arg)?);
+        }
+        let wide = values.iter().any(|value| value.ty == INT8);
+        refuse_if(values.iter().any(|value| value.ty == NUMERIC), "generate_series of numeric values")?;
+        let ty = if wide { INT8 } else { INT4 };
+        let mut exprs = Vec::new();
+        for value in values {
+            let name = crate::types::text::type_name(value.ty);
+            let found = self.try_coerce(value, ty, Cast::Implicit)?;
+            exprs.push(found.ok_or_else(|| Error::refused(format!("generate_series of {name}")))?);
+        }
+        Ok((TableFunction::GenerateSeries, exprs, vec![ty]))
+    }
+
+    fn snapshot_xip(&mut self, args: &[&ast::Expr]) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
+        let [arg] = args else { return Err(Error::refused("pg_snapshot_xip without its one argument")) };
+        let value = self.expr(arg)?;
+        let name = crate::types::text::type_name(value.ty);
+        let found = self.try_coerce(value, Scalar::Snapshot.into(), Cast::Implicit)?;
+        let error = || Error::new("42883", format!("function pg_snapshot_xip({name}) does not exist"));
+        Ok((TableFunction::SnapshotXip, vec![found.ok_or_else(error)?], vec![Scalar::Xid8.into()]))
+    }
+}
+
+/// A system view by name: `pg_catalog` is searched before all other schemas.
+fn view(schema: Option<&str>, name: &str) -> Option<View> {
+    match (schema, name) {
+        (None | Some("pg_catalog"), "pg_locks") => Some(View::Locks),
+        (None | Some("pg_catalog"), "pg_database") => Some(View::Databases),
+        (None | Some("pg_catalog"), "pg_sequences") => Some(View::Sequences),
+        _ => None,
+    }
+}
+
+/// Refuses what a table in FROM can have beside a name, an alias and arguments.
+pub(super) fn plain_table(factor: &TableFactor) -> Result<(), Error> {
+    let TableFactor::Table {
+        name: _,
+        alias: _,
+        args,
+        with_hints,
+        version,
+        with_ordinality,
+        partitions,
+        json_path,
+        sample,
+        index_directives,
+        inheritance,
+    } = factor
+    else {
+        return Ok(());
+    };
+    refuse_if(!with_hints.is_empty() || !index_directives.is_empty(), "table hints")?;
+    refuse_if(version.is_some(), "FOR SYSTEM_TIME")?;
+    refuse_if(*with_ordinality && args.is_none(), "WITH ORDINALITY of a table")?;
+    refuse_if(!partitions.is_empty(), "partitions")?;
+    refuse_if(json_path.is_some(), "a path in FROM")?;
+    refuse_if(sample.is_some(), "TABLESAMPLE")?;
+    // Tables have no children here, so that ONLY and * change nothing.
+    let _ = inheritance;
+    Ok(())
+}

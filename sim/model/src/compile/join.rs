@@ -1,0 +1,314 @@
+//! Access paths: in which order the items of FROM are joined, where each condition is tested, and which index answers it.
+//!
+//! All joins are nested loops. A condition is tested at the scan of the last slot that it needs, as PostgreSQL does, so that
+//! a row which does not match is never locked. Results do not depend on the order of joins, but which rows are locked
+//! first does, and in PostgreSQL nobody can rely on it either.
+
+use std::collections::BTreeSet;
+
+use super::{Builder, visit};
+use crate::catalog::{IndexDef, IndexId, TableId};
+use crate::error::Error;
+use crate::function::TableFunction;
+use crate::plan::{CompareOp, CteId, Expr, JoinKind, Node, NodeId, OWN_ROW, SlotId, View};
+
+/// Where the rows of a slot come from.
+#[derive(Debug)]
+pub(super) enum Leaf {
+    Table(TableId),
+    View(View),
+    Cte(CteId),
+    Function { function: TableFunction, args: Vec<Expr>, ordinality: bool },
+    /// A subquery, which writes into the slot.
+    Node(NodeId),
+}
+
+/// An item of FROM.
+#[derive(Debug)]
+pub(super) enum From {
+    Leaf(SlotId, Leaf),
+    Join { left: Box<From>, right: Box<From>, outer: bool, on: Vec<Expr> },
+}
+
+/// The terms of an AND.
+pub(super) fn conjuncts(condition: Expr) -> Vec<Expr> {
+    match condition {
+        Expr::And(terms) => terms.into_iter().flat_map(conjuncts).collect(),
+        other => vec![other],
+    }
+}
+
+fn all_of(mut terms: Vec<Expr>) -> Option<Expr> {
+    match terms.len() {
+        0 => None,
+        1 => terms.pop(),
+        _ => Some(Expr::And(terms)),
+    }
+}
+
+impl From {
+    fn slots(&self, into: &mut Vec<SlotId>) {
+        match self {
+            Self::Leaf(slot, _) => into.push(*slot),
+            Self::Join { left, right, .. } => {
+                left.slots(into);
+                right.slots(into);
+            }
+        }
+    }
+
+    /// Whether there is an outer join in it.
+    pub(super) fn has_outer_join(&self) -> bool {
+        match self {
+            Self::Leaf(..) => false,
+            Self::Join { left, right, outer, .. } => *outer || left.has_outer_join() || right.has_outer_join(),
+        }
+    }
+}
+
+/// A condition and the slots of this level that it reads.
+struct Qual {
+    expr: Expr,
+    slots: BTreeSet<SlotId>,
+}
+
+/// An index that answers equalities, and the values that its first columns must have.
+struct Path {
+    index: IndexId,
+    keys: Vec<Expr>,
+    /// The places, in the list of conditions, of those that it answers.
+    answered: Vec<usize>,
+    /// At most one row.
+    single: bool,
+}
+
+impl Builder<'_> {
+    /// The node that gives the rows of `items` for which all `quals` are true.
+    pub(super) fn plan_from(&mut self, items: Vec<From>, quals: Vec<Expr>) -> Result<NodeId, Error> {
+        let mut local = Vec::new();
+        items.iter().for_each(|item| item.slots(&mut local));
+        let local: BTreeSet<SlotId> = local.into_iter().collect();
+        if items.is_empty() {
+            let node = self.node(Node::OneRow)?;
+            return self.filtered(node, quals);
+        }
+        self.plan_units(items, quals, &BTreeSet::new(), &local)
+    }
+
+    /// `node`, and above it a test.
+    pub(super) fn filtered(&mut self, node: NodeId, quals: Vec<Expr>) -> Result<NodeId, Error> {
+        match all_of(quals) {
+            Some(condition) => self.node(Node::Filter { input: node, condition }),
+            None => Ok(node),
+        }
+    }
+
+    /// Joins inner joins' items in the order that costs least by a rule of thumb; `bound` are the slots that have rows already.
+    fn plan_units(
+        &mut self,
+        items: Vec<From>,
+        quals: Vec<Expr>,
+        bound: &BTreeSet<SlotId>,
+        local: &BTreeSet<SlotId>,
+    ) -> Result<NodeId, Error> {
+        let (mut units, mut quals) = (Vec::new(), quals);
+        for item in items {
+            flatten(item, &mut units, &mut quals);
+        }
+        let mut quals: Vec<Qual> = quals
+            .into_iter()
+            .map(|expr| {
+                let slots = visit::slots(&expr, &self.nodes).intersection(local).copied().collect();
+                Qual { expr, slots }
+            })
+            .collect();
+        // PostgreSQL tests what costs more later; a subquery is all that costs much here.
+        quals.sort_by_key(|qual| visit::has_subquery(&qual.expr));
+        let mut bound = bound.clone();
+        let mut joined: Option<NodeId> = None;
+        while !units.is_empty() {
+            let best = self.cheapest(&units, &quals, &bound, local);
+            let unit = units.remove(best);
+            let mut slots = Vec::new();
+            unit.slots(&mut slots);
+            let before = bound.clone();
+            bound.extend(slots.iter().copied());
+            let (now, later): (Vec<Qual>, Vec<Qual>) = quals.into_iter().partition(|qual| qual.slots.is_subset(&bound));
+            quals = later;
+            let node = self.plan_unit(unit, now, &before, local)?;
+            joined = Some(match joined {
+                None => node,
+                Some(outer) => self.node(Node::NestLoop {
+                    outer,
+                    inner: node,
+                    kind: JoinKind::Inner,
+                    on: None,
+                    inner_slots: slots,
+                })?,
+            });
+        }
+        Ok(joined.expect("there was at least one unit"))
+    }
+
+    /// The place of the unit to join next.
+    fn cheapest(
+        &self,
+        units: &[From],
+        quals: &[Qual],
+        bound: &BTreeSet<SlotId>,
+        local: &BTreeSet<SlotId>,
+    ) -> usize {
+        let cost = |unit: &From| match unit {
+            From::Leaf(slot, Leaf::Table(table)) => match self.path(*slot, *table, quals, bound) {
+                Some(Path { single: true, .. }) => 0,
+                Some(_) => 1,
+                None => 4,
+            },
+            From::Leaf(_, Leaf::Function { args, .. }) => {
+                let needs = args.iter().flat_map(|arg| visit::slots(arg, &self.nodes));
+                let ready = needs.into_iter().all(|slot| !local.contains(&slot) || bound.contains(&slot));
+                if ready { 2 } else { 9 }
+            }
+            From::Leaf(_, Leaf::Node(_)) => 2,
+            From::Leaf(_, Leaf::Cte(_) | Leaf::View(_)) => 3,
+            From::Join { .. } => 5,
+        };
+        let places = units.iter().enumerate().min_by_key(|(_, unit)| cost(unit));
+        places.map_or(0, |(place, _)| place)
+    }
+
+    fn plan_unit(
+        &mut self,
+        unit: From,
+        quals: Vec<Qual>,
+        bound: &BTreeSet<SlotId>,
+        local: &BTreeSet<SlotId>,
+    ) -> Result<NodeId, Error> {
+        match unit {
+            From::Leaf(slot, leaf) => self.plan_leaf(slot, leaf, quals, bound),
+            From::Join { left, right, outer: _, on } => {
+                // Above an outer join a condition on its inner side is tested; on its outer side, below.
+                let mut left_slots = Vec::new();
+                left.slots(&mut left_slots);
+                let mut visible = bound.clone();
+                visible.extend(left_slots);
+                let (below, above): (Vec<Qual>, Vec<Qual>) =
+                    quals.into_iter().partition(|qual| qual.slots.is_subset(&visible));
+                let outer = self.plan_units(vec![*left], below.into_iter().map(|qual| qual.expr).collect(), bound, local)?;
+                let mut inner_slots = Vec::new();
+                right.slots(&mut inner_slots);
+                // A row of the outer side for which ON is false has no match: so all of ON can be tested inside.
+                let inner = self.plan_units(vec![*right], on, &visible, local)?;
+                let node = self.node(Node::NestLoop { outer, inner, kind: JoinKind::Left, on: None, inner_slots })?;
+                self.filtered(node, above.into_iter().map(|qual| qual.expr).collect())
+            }
+        }
+    }
+
+    fn plan_leaf(
+        &mut self,
+        slot: SlotId,
+        leaf: Leaf,
+        quals: Vec<Qual>,
+        bound: &BTreeSet<SlotId>,
+    ) -> Result<NodeId, Error> {
+        let rest = |quals: Vec<Qual>| all_of(quals.into_iter().map(|qual| qual.expr).collect());
+        match leaf {
+            Leaf::Table(table) => match self.path(slot, table, &quals, bound) {
+                Some(Path { index, keys, answered, .. }) => {
+                    let left = quals.into_iter().enumerate().filter(|(place, _)| !answered.contains(place));
+                    let filter = rest(left.map(|(_, qual)| qual).collect());
+                    self.node(Node::IndexScan { slot, table, index, keys, filter })
+                }
+                None => self.node(Node::SeqScan { slot, table, filter: rest(quals) }),
+            },
+            Leaf::View(view) => self.node(Node::ViewScan { slot, view, filter: rest(quals) }),
+            Leaf::Cte(cte) => self.node(Node::CteScan { slot, cte, filter: rest(quals) }),
+            Leaf::Function { function, args, ordinality } => {
+                self.node(Node::FunctionScan { slot, function, args, ordinality, filter: rest(quals) })
+            }
+            Leaf::Node(node) => self.filtered(node, quals.into_iter().map(|qual| qual.expr).collect()),
+        }
+    }
+
+    /// The best index for the equalities on `slot` whose other side is known once `bound` has rows.
+    fn path(&self, slot: SlotId, table: TableId, quals: &[Qual], bound: &BTreeSet<SlotId>) -> Option<Path> {
+        let def = self.catalog.table(table);
+        let paths = def.indexes.iter().enumerate().filter_map(|(place, index)| {
+            let place = IndexId::try_from(place).expect("the number of indexes is limited");
+            self.path_of(slot, place, index, quals, bound)
+        });
+        // The first of the longest; one that gives a single row before all.
+        paths.reduce(|best, path| {
+            let better = (path.single, path.keys.len()) > (best.single, best.keys.len());
+            if better { path } else { best }
+        })
+    }
+
+    fn path_of(
+        &self,
+        slot: SlotId,
+        place: IndexId,
+        index: &IndexDef,
+        quals: &[Qual],
+        bound: &BTreeSet<SlotId>,
+    ) -> Option<Path> {
+        let own = |expr: &Expr| visit::rebind(expr, OWN_ROW, slot);
+        if let Some(predicate) = &index.predicate {
+            // A partial index serves where its condition is asked for, word for word.
+            let implied = conjuncts(own(predicate)).iter().all(|term| quals.iter().any(|qual| qual.expr == *term));
+            if !implied {
+                return None;
+            }
+        }
+        let mut path = Path { index: place, keys: Vec::new(), answered: Vec::new(), single: false };
+        for key in &index.keys {
+            let column = own(key);
+            let known = |expr: &Expr| {
+                let slots = visit::slots(expr, &self.nodes);
+                !visit::is_volatile(expr) && !visit::has_subquery(expr) && !slots.contains(&slot)
+            };
+            let found = quals.iter().enumerate().find_map(|(number, qual)| {
+                let others = qual.slots.iter().all(|other| *other == slot || bound.contains(other));
+                match &qual.expr {
+                    Expr::Compare { op: CompareOp::Eq, left, right } if others && **left == column && known(right) => {
+                        Some((number, (**right).clone()))
+                    }
+                    Expr::Compare { op: CompareOp::Eq, left, right } if others && **right == column && known(left) => {
+                        Some((number, (**left).clone()))
+                    }
+                    _ => None,
+                }
+            });
+            let Some((number, value)) = found else { break };
+            path.answered.push(number);
+            path.keys.push(value);
+        }
+        path.single = index.unique && path.keys.len() == index.keys.len();
+        (!path.keys.is_empty()).then_some(path)
+    }
+}
+
+/// Inner joins become items of one list and their conditions conditions of the whole.
+fn flatten(item: From, units: &mut Vec<From>, quals: &mut Vec<Expr>) {
+    match item {
+        From::Join { left, right, outer: false, on } => {
+            flatten(*left, units, quals);
+            flatten(*right, units, quals);
+            quals.extend(on);
+        }
+        unit => units.push(unit),
+    }
+}
+
+/// The conditions of inner joins: with those of WHERE, all that a row must pass again after it has changed.
+pub(super) fn inner_conditions(item: &From, into: &mut Vec<Expr>) {
+    if let From::Join { left, right, outer: false, on } = item {
+        inner_conditions(left, into);
+        inner_conditions(right, into);
+        into.extend(on.iter().cloned());
+    }
+    if let From::Join { left, outer: true, .. } = item {
+        inner_conditions(left, into);
+    }
+}

@@ -1,0 +1,161 @@
+//! Syntax trees to plans: names, types, defaults and access paths are settled here, so that execution sees none of it.
+//!
+//! Every field of a syntax tree is taken apart by name. What the model does not know is refused by name (0A000), and a field
+//! that a new version of sqlparser adds breaks the build until somebody has decided what it means.
+
+mod aggregate;
+mod call;
+mod coerce;
+mod conflict;
+mod create;
+mod dml;
+mod expr;
+mod from;
+mod insert;
+mod join;
+mod operator;
+mod query;
+mod scope;
+mod select;
+mod subquery;
+mod utility;
+mod visit;
+
+use std::sync::Arc;
+
+use sqlparser::ast::Statement;
+
+use crate::catalog::{Catalog, TableId};
+use crate::error::Error;
+use crate::plan::{Body, Cte, Node, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode, Utility};
+use crate::types::{Scalar, Type};
+use scope::{CteName, Scope};
+
+/// How many columns a table, and items a list of results, can have. Source: PostgreSQL, src/include/access/htup_details.h.
+pub(super) const COLUMNS_MAX: usize = 1600;
+/// How many nodes a plan has at most: far more than anybody writes, far less than their numbers hold.
+const NODES_MAX: usize = 4096;
+
+/// What is made of a statement, under the names of `catalog`.
+pub(crate) fn compile(statement: &Statement, catalog: &Catalog) -> Result<Plan, Error> {
+    let mut builder = Builder::new(catalog);
+    let (columns, body) = builder.statement(statement)?;
+    let params = builder.take_params()?;
+    Ok(Plan { params, columns, body })
+}
+
+/// Name and type of each column of the rows that a query gives.
+type Columns = Vec<(Arc<str>, Type)>;
+
+/// The rows of a query: they stand in `slot` after each poll of `root`.
+#[derive(Clone, Debug)]
+struct Rows {
+    root: NodeId,
+    slot: SlotId,
+    columns: Columns,
+}
+
+/// What a statement is compiled into, while it grows.
+struct Builder<'a> {
+    catalog: &'a Catalog,
+    params: Vec<Option<Type>>,
+    nodes: Vec<Node>,
+    slots: SlotId,
+    ctes: Vec<Cte>,
+    locks: Vec<(TableId, TableLockMode)>,
+    writes: bool,
+    scopes: Vec<Scope>,
+    cte_names: Vec<CteName>,
+    /// How deep the expression nests that is being compiled.
+    depth: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn new(catalog: &'a Catalog) -> Self {
+        Self {
+            catalog,
+            params: Vec::new(),
+            nodes: Vec::new(),
+            slots: 0,
+            ctes: Vec::new(),
+            locks: Vec::new(),
+            writes: false,
+            scopes: vec![Scope::default()],
+            cte_names: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement) -> Result<(Columns, Body), Error> {
+        let (kind, rows) = match statement {
+            Statement::Query(query) => (QueryKind::Select, self.top_query(query)?),
+            Statement::Insert(insert) => (QueryKind::Insert, self.insert(insert)?),
+            Statement::Update(update) => (QueryKind::Update, self.update(update)?),
+            Statement::Delete(delete) => (QueryKind::Delete, self.delete(delete)?),
+            other => {
+                let utility = self.utility(other)?;
+                let columns = match &utility {
+                    Utility::Show(name) => vec![(name.clone(), Scalar::Text.into())],
+                    _ => Vec::new(),
+                };
+                return Ok((columns, Body::Utility(utility)));
+            }
+        };
+        // A SELECT around it does not make WITH .. INSERT a SELECT: the tag is that of the last part.
+        let kind = match self.nodes.get(usize::from(rows.root)) {
+            Some(Node::Insert { .. }) => QueryKind::Insert,
+            Some(Node::Update { .. }) => QueryKind::Update,
+            Some(Node::Delete { .. }) => QueryKind::Delete,
+            _ => kind,
+        };
+        Ok((rows.columns.clone(), Body::Query(self.finish(kind, &rows))))
+    }
+
+    fn finish(&mut self, kind: QueryKind, rows: &Rows) -> Query {
+        Query {
+            kind,
+            locks: std::mem::take(&mut self.locks),
+            nodes: std::mem::take(&mut self.nodes),
+            root: rows.root,
+            output: (!rows.columns.is_empty() || kind == QueryKind::Select).then_some(rows.slot),
+            slots: self.slots,
+            ctes: std::mem::take(&mut self.ctes),
+            writes: self.writes,
+        }
+    }
+
+    fn take_params(&mut self) -> Result<Vec<Type>, Error> {
+        let params = std::mem::take(&mut self.params).into_iter().enumerate();
+        let untold = |place| Error::new("42P18", format!("could not determine data type of parameter ${}", place + 1));
+        params.map(|(place, ty)| ty.ok_or_else(|| untold(place))).collect()
+    }
+
+    fn node(&mut self, node: Node) -> Result<NodeId, Error> {
+        if self.nodes.len() >= NODES_MAX {
+            return Err(Error::new("54001", "stack depth limit exceeded"));
+        }
+        self.nodes.push(node);
+        Ok(NodeId::try_from(self.nodes.len() - 1).expect("the number of nodes is limited"))
+    }
+
+    /// A new slot. There are hardly more slots than nodes, and those are limited.
+    fn slot(&mut self) -> SlotId {
+        self.slots += 1;
+        self.slots - 1
+    }
+
+    /// A table lock, in the order in which the tables are named.
+    fn lock(&mut self, table: TableId, mode: TableLockMode) {
+        if !self.locks.contains(&(table, mode)) {
+            self.locks.push((table, mode));
+        }
+    }
+}
+
+/// Refuses `construct` where `present`.
+fn refuse_if(present: bool, construct: &str) -> Result<(), Error> {
+    if present { Err(Error::refused(construct)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Queries: WITH, VALUES, UNION ALL, and what stands around a SELECT.
+
+use std::collections::BTreeSet;
+
+use sqlparser::ast::{self, SetExpr, Statement};
+
+use super::from::RowLock;
+use super::scope::{CteName, Scope, ident, typed_column};
+use super::select::Around;
+use super::{Builder, COLUMNS_MAX, Columns, Rows, refuse_if, visit};
+use crate::error::Error;
+use crate::parse;
+use crate::plan::{Cte, CteId, Expr, Node, SortKey, WaitPolicy};
+use crate::types::Type;
+
+impl Builder<'_> {
+    /// A statement that is a query, or a data-modifying statement behind WITH.
+    pub(super) fn top_query(&mut self, query: &ast::Query) -> Result<Rows, Error> {
+        let names = self.cte_names.len();
+        self.with(query.with.as_ref(), true)?;
+        let rows = match &*query.body {
+            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
+                plain_query(query)?;
+                self.modification(statement)
+            }
+            _ => self.body(query, None),
+        };
+        self.cte_names.truncate(names);
+        rows
+    }
+
+    /// A query that is part of another.
+    pub(super) fn query(&mut self, query: &ast::Query, expect: Option<&[Type]>) -> Result<Rows, Error> {
+        let names = self.cte_names.len();
+        self.with(query.with.as_ref(), false)?;
+        let rows = self.body(query, expect);
+        self.cte_names.truncate(names);
+        rows
+    }
+
+    fn modification(&mut self, statement: &Statement) -> Result<Rows, Error> {
+        match statement {
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Update(update) => self.update(update),
+            Statement::Delete(delete) => self.delete(delete),
+            other => Err(Error::refused(format!("{other}"))),
+        }
+    }
+
+    fn with(&mut self, with: Option<&ast::With>, top: bool) -> Result<(), Error> {
+        let Some(ast::With { with_token: _, recursive, cte_tables }) = with else { return Ok(()) };
+        refuse_if(*recursive, "WITH RECURSIVE")?;
+        let first = self.cte_names.len();
+        for cte in cte_tables {
+            self.nested(|builder| builder.with_query(cte, top, first))?;
+        }
+        Ok(())
+    }
+
+    fn with_query(&mut self, cte: &ast::Cte, top: bool, first: usize) -> Result<(), Error> {
+        // Materialised or not: under one snapshot both give the same rows, so all are computed once.
+        let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
+        refuse_if(from.is_some(), "FROM in WITH")?;
+        let ast::TableAlias { explicit: _, name, columns: aliases, at } = alias;
+        refuse_if(at.is_some(), "AT in an alias")?;
+        let name = ident(name);
+        if self.cte_names.iter().skip(first).any(|other| other.name == name) {
+            return Err(Error::new("42712", format!("WITH query name \"{name}\" specified more than once")));
+        }
+        let slots = self.slots;
+        let modifies = matches!(&*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_));
+        if modifies && !top {
+            let message = "WITH clause containing a data-modifying statement must be at the top level";
+            return Err(Error::new("0A000", message));
+        }
+        self.scopes.push(Scope::default());
+        let rows = if modifies { self.top_query(query) } else { self.query(query, None) };
+        self.scopes.pop();
+        let mut rows = rows?;
+        let mut read = BTreeSet::new();
+        visit::collect_node(rows.root, &self.nodes, &mut read);
+        refuse_if(read.iter().any(|slot| *slot < slots), "a WITH query that reads the query around it")?;
+        if aliases.len() > rows.columns.len() {
+            let (has, names) = (rows.columns.len(), aliases.len());
+            let message = format!("WITH query \"{name}\" has {has} columns available but {names} columns specified");
+            return Err(Error::new("42P10", message));
+        }
+        for (column, ast::TableAliasColumnDef { name, data_type }) in rows.columns.iter_mut().zip(aliases) {
+            refuse_if(data_type.is_some(), "a column definition list")?;
+            column.0 = ident(name);
+        }
+        let id = CteId::try_from(self.ctes.len()).map_err(|_| Error::refused("more than 65535 WITH queries"))?;
+        let readable = !rows.columns.is_empty() || !modifies;
+        self.ctes.push(Cte { root: rows.root, output: readable.then_some(rows.slot), modifies });
+        self.cte_names.push(CteName { name, id, columns: rows.columns, readable });
+        Ok(())
+    }
+
+    fn body(&mut self, query: &ast::Query, expect: Option<&[Type]>) -> Result<Rows, Error> {
+        let ast::Query {
+            with: _,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        refuse_if(for_clause.is_some(), "FOR XML, FOR JSON, FOR BROWSE")?;
+        refuse_if(settings.is_some(), "SETTINGS")?;
+        refuse_if(format_clause.is_some(), "FORMAT")?;
+        refuse_if(!pipe_operators.is_empty(), "pipe operators")?;
+        let order = order_of(order_by.as_ref())?;
+        let (mut limit, offset) = limit_of(limit_clause.as_ref())?;
+        if let Some(ast::Fetch { with_ties, percent, quantity }) = fetch {
+            refuse_if(*with_ties || *percent || quantity.is_none(), "FETCH .. WITH TIES, PERCENT or without a count")?;
+            limit = quantity.as_ref();
+        }
+        let locks = row_locks(locks)?;
+        match &**body {
+            SetExpr::Select(select) => self.select(select, &Around { order, locks, limit, offset, expect }),
+            // `(SELECT ..)` alone; what stands around the parentheses works on its rows.
+            SetExpr::Query(inner) => {
+                let rows = self.nested(|builder| builder.query(inner, expect))?;
+                refuse_if(!locks.is_empty(), "a row lock on a query in parentheses")?;
+                self.around_rows(rows, order, limit, offset)
+            }
+            SetExpr::Values(values) => {
+                refuse_if(!locks.is_empty(), "a row lock on VALUES")?;
+                let rows = self.values(values, expect)?;
+                self.around_rows(rows, order, limit, offset)
+            }
+            SetExpr::SetOperation { .. } => {
+                if let Some(lock) = locks.first() {
+                    let message = format!("{} is not allowed with UNION/INTERSECT/EXCEPT", lock.words);
+                    return Err(Error::new("0A000", message));
+                }
+                let rows = self.set_operation(body, expect)?;
+                self.around_rows(rows, order, limit, offset)
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) => {
+                Err(Error::refused("a data-modifying statement in a subquery"))
+            }
+            SetExpr::Merge(_) => Err(Error::refused("MERGE")),
+            SetExpr::Table(_) => Err(Error::refused("TABLE as a query")),
+        }
+    }
+
+    /// ORDER BY, LIMIT and OFFSET of rows that have their slot already: keys are results, by name or place.
+    fn around_rows(
+        &mut self,
+        mut rows: Rows,
+        order: &[ast::OrderByExpr],
+        limit: Option<&ast::Expr>,
+        offset: Option<&ast::Expr>,
+    ) -> Result<Rows, Error> {
+        let items: Vec<_> = rows
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(place, (name, ty))| (name.clone(), typed_column(rows.slot, place, *ty)))
+            .collect();
+        self.clause("ORDER BY");
+        let keys: Result<Vec<SortKey>, Error> = order.iter().map(|key| self.sort_key(key, Some(&items))).collect();
+        let keys = keys?;
+        if !keys.is_empty() {
+            rows.root = self.node(Node::Sort { input: rows.root, slots: vec![rows.slot], keys })?;
+        }
+        rows.root = self.limited(rows.root, limit, offset)?;
+        Ok(rows)
+    }
+
+    fn values(&mut self, values: &ast::Values, expect: Option<&[Type]>) -> Result<Rows, Error> {
+        let ast::Values { explicit_row, value_keyword, rows } = values;
+        refuse_if(*explicit_row || *value_keyword, "VALUE, ROW")?;
+        self.clause("VALUES");
+        let width = rows.first().map_or(0, |row| row.content.len());
+        if width > COLUMNS_MAX {
+            return Err(Error::new("54011", format!("target lists can have at most {COLUMNS_MAX} entries")));
+        }
+        let mut columns = vec![Vec::new(); width];
+        for row in rows {
+            if row.content.len() != width {
+                return Err(Error::new("42601", "VALUES lists must all be the same length"));
+            }
+            for (column, expr) in columns.iter_mut().zip(&row.content) {
+                column.push(self.expr(expr)?);
+            }
+        }
+        let mut lists: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); rows.len()];
+        let mut types: Columns = Vec::with_capacity(width);
+        for (place, mut column) in columns.into_iter().enumerate() {
+            if Self::all_unknown(&column) {
+                for value in &mut column {
+                    *value = self.settle_result(value.clone(), place, expect)?;
+                }
+            }
+            let (exprs, ty) = self.common_type(column, "VALUES")?;
+            for (list, expr) in lists.iter_mut().zip(exprs) {
+                list.push(expr);
+            }
+            types.push((format!("column{}", place + 1).into(), ty));
+        }
+        let slot = self.slot();
+        let root = self.node(Node::Values { slot, rows: lists })?;
+        Ok(Rows { root, slot, columns: types })
+    }
+
+    /// UNION ALL of any number of queries, as one node.
+    fn set_operation(&mut self, body: &SetExpr, expect: Option<&[Type]>) -> Result<Rows, Error> {
+        let mut parts = Vec::new();
+        let mut rest = body;
+        while let SetExpr::SetOperation { left, op, set_quantifier, right } = rest {
+            let all = *op == ast::SetOperator::Union && *set_quantifier == ast::SetQuantifier::All;
+            refuse_if(!all, "UNION, INTERSECT and EXCEPT, save UNION ALL")?;
+            parts.push(&**right);
+            rest = left;
+        }
+        parts.push(rest);
+        let mut inputs = Vec::with_capacity(parts.len());
+        for part in parts.into_iter().rev() {
+            inputs.push(self.nested(|builder| builder.set_part(part, expect))?);
+        }
+        let columns = inputs[0].columns.clone();
+        if inputs.iter().any(|rows| rows.columns.len() != columns.len()) {
+            return Err(Error::new("42601", "each UNION query must have the same number of columns"));
+        }
+        for rows in &inputs {
+            let pairs = columns.iter().zip(&rows.columns);
+            let differ = pairs.clone().any(|((_, left), (_, right))| left != right);
+            refuse_if(differ, "UNION ALL of queries whose columns have different types: cast them")?;
+        }
+        let slot = self.slot();
+        let inputs = inputs.into_iter().map(|rows| (rows.root, rows.slot)).collect();
+        let root = self.node(Node::Append { inputs, slot })?;
+        // Its own ORDER BY sees nothing but the results.
+        *self.scope() = Scope::default();
+        Ok(Rows { root, slot, columns })
+    }
+
+    fn set_part(&mut self, part: &SetExpr, expect: Option<&[Type]>) -> Result<Rows, Error> {
+        self.scopes.push(Scope::default());
+        let around = Around { order: &[], locks: Vec::new(), limit: None, offset: None, expect };
+        let rows = match part {
+            SetExpr::Select(select) => self.select(select, &around),
+            SetExpr::Values(values) => self.values(values, expect),
+            SetExpr::Query(query) => self.query(query, expect),
+            SetExpr::SetOperation { .. } => self.set_operation(part, expect),
+            _ => Err(Error::refused("this part of a UNION ALL")),
+        };
+        self.scopes.pop();
+        rows
+    }
+}
+
+fn plain_query(query: &ast::Query) -> Result<(), Error> {
+    let any = query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() || !query.locks.is_empty();
+    refuse_if(any, "ORDER BY, LIMIT and row locks behind INSERT, UPDATE and DELETE")
+}
+
+fn order_of(order: Option<&ast::OrderBy>) -> Result<&[ast::OrderByExpr], Error> {
+    let Some(ast::OrderBy { kind, interpolate }) = order else { return Ok(&[]) };
+    refuse_if(interpolate.is_some(), "INTERPOLATE")?;
+    match kind {
+        ast::OrderByKind::Expressions(keys) => Ok(keys),
+        ast::OrderByKind::All(_) => Err(Error::refused("ORDER BY ALL")),
+    }
+}
+
+type LimitOffset<'a> = (Option<&'a ast::Expr>, Option<&'a ast::Expr>);
+
+fn limit_of(clause: Option<&ast::LimitClause>) -> Result<LimitOffset<'_>, Error> {
+    match clause {
+        None => Ok((None, None)),
+        Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
+            refuse_if(!limit_by.is_empty(), "LIMIT BY")?;
+            Ok((limit.as_ref(), offset.as_ref().map(|ast::Offset { value, rows: _ }| value)))
+        }
+        Some(ast::LimitClause::OffsetCommaLimit { .. }) => Err(Error::new("42601", "LIMIT #,# syntax is not supported")),
+    }
+}
+
+fn row_locks(clauses: &[ast::LockClause]) -> Result<Vec<RowLock>, Error> {
+    let mut locks = Vec::with_capacity(clauses.len());
+    for ast::LockClause { lock_type: _, of, nonblock } in clauses {
+        let marker = of.as_ref().and_then(parse::marker);
+        let (words, strength, of) = marker.ok_or_else(|| Error::refused("this row lock clause"))?;
+        let wait = match nonblock {
+            None => WaitPolicy::Block,
+            Some(ast::NonBlock::Nowait) => WaitPolicy::NoWait,
+            Some(ast::NonBlock::SkipLocked) => WaitPolicy::SkipLocked,
+        };
+        locks.push(RowLock { words, strength, of: of.into_iter().map(ident).collect(), wait });
+    }
+    Ok(locks)
+}

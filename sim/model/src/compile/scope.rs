@@ -1,0 +1,213 @@
+//! Scopes: what a name means where it stands. The only place that knows names; expressions know slots and columns.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+
+use super::Builder;
+use crate::catalog::{Relation, TableId};
+use crate::error::Error;
+use crate::plan::{Aggregate, CteId, Expr, SlotId};
+use crate::types::Type;
+
+/// A longer identifier is cut, as PostgreSQL cuts it. Source: src/include/pg_config_manual.h, NAMEDATALEN.
+const NAME_MAX: usize = 63;
+
+/// An expression and its type.
+#[derive(Clone, Debug)]
+pub(super) struct Typed {
+    pub(super) expr: Expr,
+    pub(super) ty: Type,
+}
+
+/// A table, view, function or subquery in FROM, or the target of a statement.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) name: Arc<str>,
+    /// The schema, of a table that has no alias: then `schema.table.column` names it too.
+    pub(super) schema: Option<Arc<str>>,
+    pub(super) slot: SlotId,
+    pub(super) columns: Vec<(Arc<str>, Type)>,
+    pub(super) table: Option<TableId>,
+    /// Its columns are found by `name.column` only: `excluded`.
+    pub(super) qualified_only: bool,
+    /// A system view of which not all columns are modelled.
+    pub(super) partial: bool,
+}
+
+/// The names of one query level.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    pub(super) sources: Vec<Source>,
+    /// Sources before this one cannot be named here: in ON, what is not part of the join.
+    pub(super) visible_from: usize,
+    /// Where the aggregates of this level are collected; none: they cannot stand here.
+    pub(super) aggregates: Option<Vec<Aggregate>>,
+    /// The slot of the aggregates; reserved with the first of them.
+    pub(super) aggregate_slot: Option<SlotId>,
+    /// The clause, for errors: aggregate functions are not allowed in WHERE.
+    pub(super) clause: &'static str,
+}
+
+/// A WITH query that can be named.
+#[derive(Clone, Debug)]
+pub(super) struct CteName {
+    pub(super) name: Arc<str>,
+    pub(super) id: CteId,
+    pub(super) columns: Vec<(Arc<str>, Type)>,
+    /// A data-modifying query without RETURNING has no rows to read.
+    pub(super) readable: bool,
+}
+
+/// An identifier as PostgreSQL reads it: folded unless quoted, and cut.
+pub(super) fn ident(ident: &Ident) -> Arc<str> {
+    let Ident { value, quote_style, span: _ } = ident;
+    let mut name = if quote_style.is_none() { value.to_ascii_lowercase() } else { value.clone() };
+    if name.len() > NAME_MAX {
+        let end = (0..=NAME_MAX).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+        name.truncate(end);
+    }
+    name.into()
+}
+
+/// The parts of a dotted name.
+pub(super) fn parts(name: &ObjectName) -> Result<Vec<Arc<str>>, Error> {
+    name.0
+        .iter()
+        .map(|part| match part {
+            ObjectNamePart::Identifier(part) => Ok(ident(part)),
+            ObjectNamePart::Function(_) => Err(Error::refused("a name that is computed")),
+        })
+        .collect()
+}
+
+/// A name with or without its schema.
+pub(super) fn qualified(name: &ObjectName) -> Result<(Option<Arc<str>>, Arc<str>), Error> {
+    match parts(name)?.as_slice() {
+        [name] => Ok((None, name.clone())),
+        [schema, name] => Ok((Some(schema.clone()), name.clone())),
+        _ => Err(Error::refused(format!("the name {name}: a database before the schema"))),
+    }
+}
+
+impl Builder<'_> {
+    /// The schemas in which an unqualified name is looked for.
+    pub(super) fn relation(&self, name: &ObjectName) -> Result<Relation, Error> {
+        let (schema, bare) = qualified(name)?;
+        self.relation_by_name(schema.as_deref(), &bare)
+    }
+
+    pub(super) fn relation_by_name(&self, schema: Option<&str>, bare: &str) -> Result<Relation, Error> {
+        let found = self.catalog.lookup(schema.unwrap_or("public"), bare);
+        found.ok_or_else(|| {
+            let text = schema.map_or_else(|| bare.to_owned(), |schema| format!("{schema}.{bare}"));
+            Error::new("42P01", format!("relation \"{text}\" does not exist"))
+        })
+    }
+
+    /// A table by name.
+    pub(super) fn table(&self, name: &ObjectName) -> Result<TableId, Error> {
+        let (_, bare) = qualified(name)?;
+        match self.relation(name)? {
+            Relation::Table(id) => Ok(id),
+            Relation::Index(_) => Err(Error::new("42809", format!("cannot open relation \"{bare}\""))),
+            Relation::Sequence(_) => Err(Error::refused(format!("the sequence \"{bare}\" read as a table"))),
+        }
+    }
+
+    /// The innermost scope.
+    pub(super) fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("every expression stands in a scope")
+    }
+
+    /// Enters a clause of the innermost query level.
+    pub(super) fn clause(&mut self, clause: &'static str) {
+        self.scope().clause = clause;
+    }
+
+    /// Adds a source to the innermost scope.
+    pub(super) fn add_source(&mut self, source: Source) -> Result<(), Error> {
+        let name = source.name.clone();
+        let twice = self.scope().sources.iter().any(|other| other.name == name);
+        if twice {
+            return Err(Error::new("42712", format!("table name \"{name}\" specified more than once")));
+        }
+        self.scope().sources.push(source);
+        Ok(())
+    }
+
+    /// What `column` means.
+    pub(super) fn column(&self, name: &str) -> Result<Typed, Error> {
+        for scope in self.scopes.iter().rev() {
+            let mut found = None;
+            for source in scope.sources.iter().skip(scope.visible_from).filter(|source| !source.qualified_only) {
+                for (place, (column, ty)) in source.columns.iter().enumerate() {
+                    if **column == *name && found.replace(typed_column(source.slot, place, *ty)).is_some() {
+                        return Err(Error::new("42702", format!("column reference \"{name}\" is ambiguous")));
+                    }
+                }
+            }
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if scope.sources.iter().skip(scope.visible_from).any(|source| *source.name == *name) {
+                return Err(Error::refused(format!("the whole-row reference {name}")));
+            }
+        }
+        if self.scopes.iter().any(|scope| scope.sources.iter().any(|source| source.partial)) {
+            return Err(Error::refused(format!("the column {name} of a system view, unless it does not exist")));
+        }
+        if is_system_column(name) && self.scopes.iter().any(|scope| !scope.sources.is_empty()) {
+            return Err(Error::refused(format!("the system column {name}")));
+        }
+        Err(Error::new("42703", format!("column \"{name}\" does not exist")))
+    }
+
+    /// What `source.column` or `schema.source.column` means.
+    pub(super) fn qualified_column(&self, names: &[Arc<str>]) -> Result<Typed, Error> {
+        let (schema, table, column) = match names {
+            [table, column] => (None, table, column),
+            [schema, table, column] => (Some(schema), table, column),
+            _ => return Err(Error::refused(format!("the name {}", names.join(".")))),
+        };
+        let source = self.source(schema.map(|schema| &**schema), table)?;
+        let place = source.columns.iter().position(|(name, _)| name == column);
+        match place {
+            Some(place) if source.columns[place + 1..].iter().any(|(name, _)| name == column) => {
+                Err(Error::new("42702", format!("column reference \"{column}\" is ambiguous")))
+            }
+            Some(place) => Ok(typed_column(source.slot, place, source.columns[place].1)),
+            None if source.partial => Err(Error::refused(format!("the column {table}.{column}"))),
+            None if is_system_column(column) => Err(Error::refused(format!("the system column {column}"))),
+            None => Err(Error::new("42703", format!("column {table}.{column} does not exist"))),
+        }
+    }
+
+    /// The source of this name, innermost first.
+    pub(super) fn source(&self, schema: Option<&str>, name: &str) -> Result<&Source, Error> {
+        let named = |source: &&Source| {
+            *source.name == *name && schema.is_none_or(|schema| source.schema.as_deref() == Some(schema))
+        };
+        let mut visible = self.scopes.iter().rev().flat_map(|scope| scope.sources.iter().skip(scope.visible_from));
+        let found = visible.find(named);
+        found.ok_or_else(|| {
+            if self.scopes.iter().any(|scope| scope.sources.iter().any(|source| *source.name == *name)) {
+                return Error::new("42P01", format!("invalid reference to FROM-clause entry for table \"{name}\""));
+            }
+            Error::new("42P01", format!("missing FROM-clause entry for table \"{name}\""))
+        })
+    }
+
+    /// A WITH query of this name, innermost first.
+    pub(super) fn cte_name(&self, name: &str) -> Option<&CteName> {
+        self.cte_names.iter().rev().find(|cte| *cte.name == *name)
+    }
+}
+
+pub(super) fn typed_column(slot: SlotId, place: usize, ty: Type) -> Typed {
+    Typed { expr: Expr::Column { slot, column: u16::try_from(place).expect("the number of columns is limited") }, ty }
+}
+
+fn is_system_column(name: &str) -> bool {
+    matches!(name, "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid")
+}

@@ -1,0 +1,506 @@
+//! One SELECT: its clauses in the order in which they work.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, GroupByExpr, SelectItem, SelectItemQualifiedWildcardKind};
+
+use super::coerce::{BOOL, Cast, UNKNOWN};
+use super::from::RowLock;
+use super::join::{From, conjuncts, inner_conditions};
+use super::scope::{Typed, ident, parts, typed_column};
+use super::{Builder, COLUMNS_MAX, Columns, Rows, operator, refuse_if, visit};
+use crate::error::Error;
+use crate::plan::{Expr, Node, NodeId, RowLockTarget, SlotId, SortKey};
+use crate::types::{Type, Value};
+
+/// The clauses around a SELECT that belong to its query.
+pub(super) struct Around<'a> {
+    pub(super) order: &'a [ast::OrderByExpr],
+    pub(super) locks: Vec<RowLock>,
+    pub(super) limit: Option<&'a ast::Expr>,
+    pub(super) offset: Option<&'a ast::Expr>,
+    /// What untyped results become, by place; none: text.
+    pub(super) expect: Option<&'a [Type]>,
+}
+
+/// A result with its name.
+pub(super) type Item = (Arc<str>, Typed);
+
+impl Builder<'_> {
+    pub(super) fn select(&mut self, select: &ast::Select, around: &Around<'_>) -> Result<Rows, Error> {
+        let clauses = plain_select(select)?;
+        refuse_locks(select, around)?;
+        let items = self.from(&select.from, &around.locks)?;
+        let mut quals = Vec::new();
+        if let Some(condition) = &select.selection {
+            quals = self.condition(condition)?;
+        }
+        let mut again = quals.clone();
+        items.iter().for_each(|item| inner_conditions(item, &mut again));
+
+        self.scope().aggregates = Some(Vec::new());
+        self.clause("SELECT");
+        let mut results = self.results(&select.projection)?;
+        for (place, (_, value)) in results.iter_mut().enumerate() {
+            *value = self.settle_result(value.clone(), place, around.expect)?;
+        }
+        let mut order = self.order(around.order, &results)?;
+        let mut having = None;
+        if let Some(condition) = &select.having {
+            self.clause("HAVING");
+            let condition = self.expr(condition)?;
+            having = Some(self.boolean(condition, "HAVING")?);
+        }
+        let keys = self.group_keys(clauses.group, &results)?;
+        let grouped = !keys.is_empty() || having.is_some() || self.scope().aggregate_slot.is_some();
+        let outer_join = items.iter().any(From::has_outer_join);
+
+        let mut input = self.plan_from(items, quals)?;
+        if grouped {
+            refuse_if(!around.locks.is_empty(), "a row lock with GROUP BY or aggregates")?;
+            let mut exprs: Vec<&mut Expr> = results.iter_mut().map(|(_, value)| &mut value.expr).collect();
+            exprs.extend(order.iter_mut().map(|key| &mut key.expr));
+            exprs.extend(having.as_mut());
+            input = self.group(input, keys, &mut exprs)?;
+            input = self.filtered(input, having.into_iter().collect())?;
+        }
+        let locks = self.lock_targets(&around.locks)?;
+        refuse_if(outer_join && !locks.is_empty(), "a row lock with LEFT JOIN")?;
+        self.above(input, results, order, clauses.distinct, locks, again, around)
+    }
+
+    /// A WHERE condition's terms.
+    pub(super) fn condition(&mut self, condition: &ast::Expr) -> Result<Vec<Expr>, Error> {
+        self.clause("WHERE");
+        let condition = self.expr(condition)?;
+        let condition = self.boolean(condition, "WHERE")?;
+        Ok(match condition {
+            Expr::Const(Value::Bool(true)) => Vec::new(),
+            condition => conjuncts(condition),
+        })
+    }
+
+    /// Sort, row locks, results, DISTINCT and LIMIT, above the rows of FROM.
+    #[expect(clippy::too_many_arguments, reason = "the clauses of a SELECT, once each")]
+    fn above(
+        &mut self,
+        mut input: NodeId,
+        results: Vec<Item>,
+        mut order: Vec<SortKey>,
+        distinct: bool,
+        locks: Vec<RowLockTarget>,
+        again: Vec<Expr>,
+        around: &Around<'_>,
+    ) -> Result<Rows, Error> {
+        let scope = self.scope();
+        let mut slots: Vec<SlotId> = match scope.aggregate_slot {
+            Some(slot) => vec![slot],
+            None => scope.sources.iter().map(|source| source.slot).collect(),
+        };
+        let slot = self.slot();
+        let columns: Columns = results.iter().map(|(name, value)| (name.clone(), value.ty)).collect();
+        let types: Vec<Type> = results.iter().map(|(_, value)| value.ty).collect();
+        let exprs: Vec<Expr> = results.into_iter().map(|(_, value)| value.expr).collect();
+        // What must not be evaluated twice is evaluated before it is sorted by.
+        let early = distinct || order.iter().any(|key| visit::is_volatile(&key.expr) || visit::has_subquery(&key.expr));
+        if early {
+            refuse_if(!locks.is_empty(), "a row lock with ORDER BY of a subquery or of a volatile function")?;
+            for key in &mut order {
+                if let Some(place) = exprs.iter().position(|expr| *expr == key.expr) {
+                    key.expr = typed_column(slot, place, types[place]).expr;
+                } else if distinct {
+                    let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                    return Err(Error::new("42P10", message));
+                }
+            }
+            input = self.node(Node::Project { input, slot, exprs: exprs.clone() })?;
+            slots = if distinct { vec![slot] } else { slots.into_iter().chain([slot]).collect() };
+        }
+        if distinct {
+            types.iter().try_for_each(|ty| operator::groupable(*ty))?;
+            input = self.node(Node::Distinct { input, slot })?;
+        }
+        if !order.is_empty() {
+            input = self.node(Node::Sort { input, slots, keys: order })?;
+        }
+        if !locks.is_empty() {
+            input = self.lock_rows(input, locks, &again)?;
+        }
+        input = self.limited(input, around.limit, around.offset)?;
+        if !early {
+            input = self.node(Node::Project { input, slot, exprs })?;
+        }
+        Ok(Rows { root: input, slot, columns })
+    }
+
+    fn lock_rows(&mut self, input: NodeId, targets: Vec<RowLockTarget>, quals: &[Expr]) -> Result<NodeId, Error> {
+        self.writes = true;
+        let slots: Vec<SlotId> = targets.iter().map(|target| target.slot).collect();
+        let recheck = self.touching(quals, &slots);
+        self.node(Node::LockRows { input, targets, recheck })
+    }
+
+    /// The conditions that read one of `slots`: what a changed row must pass again.
+    pub(super) fn touching(&self, quals: &[Expr], slots: &[SlotId]) -> Vec<Expr> {
+        let reads = |qual: &&Expr| visit::slots(qual, &self.nodes).iter().any(|slot| slots.contains(slot));
+        quals.iter().filter(reads).cloned().collect()
+    }
+
+    /// LIMIT and OFFSET.
+    pub(super) fn limited(
+        &mut self,
+        input: NodeId,
+        limit: Option<&ast::Expr>,
+        offset: Option<&ast::Expr>,
+    ) -> Result<NodeId, Error> {
+        let is_all = |expr: &&ast::Expr| !matches!(expr, ast::Expr::Value(value) if value.value == ast::Value::Null);
+        let limit = self.count(limit.filter(is_all), "LIMIT")?;
+        let offset = self.count(offset, "OFFSET")?;
+        if limit.is_none() && offset.is_none() {
+            return Ok(input);
+        }
+        self.node(Node::Limit { input, limit, offset })
+    }
+
+    fn count(&mut self, expr: Option<&ast::Expr>, clause: &'static str) -> Result<Option<Expr>, Error> {
+        let Some(expr) = expr else { return Ok(None) };
+        self.scope().aggregates = None;
+        self.clause(clause);
+        let value = self.expr(expr)?;
+        let count = self.row_count(value, clause)?;
+        let own: Vec<SlotId> = self.scope().sources.iter().map(|source| source.slot).collect();
+        if visit::slots(&count, &self.nodes).iter().any(|slot| own.contains(slot)) {
+            return Err(Error::new("42P10", format!("argument of {clause} must not contain variables")));
+        }
+        Ok(Some(count))
+    }
+
+    /// An untyped result becomes what is expected of it.
+    pub(super) fn settle_result(&mut self, value: Typed, place: usize, expect: Option<&[Type]>) -> Result<Typed, Error> {
+        match expect.and_then(|expect| expect.get(place)) {
+            Some(ty) if value.ty == UNKNOWN => {
+                let expr = self.try_coerce(value, *ty, Cast::Assignment)?;
+                Ok(Typed { expr: expr.expect("an untyped value can become anything"), ty: *ty })
+            }
+            _ => self.settle(value),
+        }
+    }
+
+    /// A list of results: names and values, `*` written out.
+    pub(super) fn results(&mut self, list: &[SelectItem]) -> Result<Vec<Item>, Error> {
+        let mut results = Vec::new();
+        for item in list {
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let value = self.expr(expr)?;
+                    results.push((result_name(expr), value));
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    let value = self.expr(expr)?;
+                    results.push((ident(alias), value));
+                }
+                SelectItem::ExprWithAliases { .. } => return Err(Error::refused("several aliases of one expression")),
+                SelectItem::Wildcard(options) => {
+                    plain_wildcard(options)?;
+                    let sources = self.scope().sources.clone();
+                    if sources.is_empty() {
+                        return Err(Error::new("42601", "SELECT * with no tables specified is not valid"));
+                    }
+                    for source in sources.iter().filter(|source| !source.qualified_only) {
+                        refuse_if(source.partial, "* of a system view")?;
+                        results.extend(all_columns(source.slot, &source.columns));
+                    }
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    plain_wildcard(options)?;
+                    let names = parts(name)?;
+                    let source = match names.as_slice() {
+                        [name] => self.source(None, name)?,
+                        [schema, name] => self.source(Some(schema), name)?,
+                        _ => return Err(Error::refused(format!("the name {name}"))),
+                    };
+                    refuse_if(source.partial, "* of a system view")?;
+                    results.extend(all_columns(source.slot, &source.columns));
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _) => {
+                    return Err(Error::refused("* of an expression"));
+                }
+            }
+        }
+        if results.len() > COLUMNS_MAX {
+            return Err(Error::new("54011", format!("target lists can have at most {COLUMNS_MAX} entries")));
+        }
+        Ok(results)
+    }
+
+    /// ORDER BY: a name is a result's first, an input column's next; a number is a result's place.
+    fn order(&mut self, order: &[ast::OrderByExpr], results: &[Item]) -> Result<Vec<SortKey>, Error> {
+        self.clause("ORDER BY");
+        order.iter().map(|key| self.sort_key(key, Some(results))).collect()
+    }
+
+    pub(super) fn sort_key(&mut self, key: &ast::OrderByExpr, results: Option<&[Item]>) -> Result<SortKey, Error> {
+        let ast::OrderByExpr { expr, options: ast::OrderByOptions { sort, nulls_first }, with_fill } = key;
+        refuse_if(with_fill.is_some(), "WITH FILL")?;
+        let descending = match sort {
+            None | Some(ast::OrderBySort::Asc) => false,
+            Some(ast::OrderBySort::Desc) => true,
+            Some(ast::OrderBySort::Using(_)) => return Err(Error::refused("ORDER BY .. USING")),
+        };
+        let value = match results.map(|results| named_result(expr, results, "ORDER BY")).transpose()?.flatten() {
+            Some(value) => value,
+            None => {
+                let value = self.expr(expr)?;
+                self.settle(value)?
+            }
+        };
+        operator::sortable(value.ty)?;
+        Ok(SortKey { expr: value.expr, descending, nulls_first: nulls_first.unwrap_or(descending) })
+    }
+
+    fn group_keys(&mut self, group: &[ast::Expr], results: &[Item]) -> Result<Vec<Expr>, Error> {
+        self.clause("GROUP BY");
+        let aggregates = self.scope().aggregates.take();
+        let mut keys = Vec::new();
+        for expr in group {
+            // Here an input column goes before a result of the same name.
+            let column = match expr {
+                ast::Expr::Identifier(name) => self.column(&ident(name)).ok(),
+                _ => None,
+            };
+            let value = match column {
+                Some(value) => value,
+                None => match named_result(expr, results, "GROUP BY")? {
+                    Some(value) => value,
+                    None => {
+                        let value = self.expr(expr)?;
+                        self.settle(value)?
+                    }
+                },
+            };
+            operator::groupable(value.ty)?;
+            if self.scope().aggregate_slot.is_some_and(|slot| visit::slots(&value.expr, &self.nodes).contains(&slot)) {
+                return Err(Error::new("42803", "aggregate functions are not allowed in GROUP BY"));
+            }
+            if !keys.contains(&value.expr) {
+                keys.push(value.expr);
+            }
+        }
+        self.scope().aggregates = aggregates;
+        Ok(keys)
+    }
+
+    /// The sources that row lock clauses lock. The stronger of two that name one source counts.
+    fn lock_targets(&mut self, locks: &[RowLock]) -> Result<Vec<RowLockTarget>, Error> {
+        let mut targets: Vec<RowLockTarget> = Vec::new();
+        for lock in locks {
+            for name in &lock.of {
+                let found = self.scope().sources.iter().find(|source| source.name == *name);
+                let Some(source) = found else {
+                    let message = format!("relation \"{name}\" in {} clause not found in FROM clause", lock.words);
+                    return Err(Error::new("42P01", message));
+                };
+                refuse_if(source.table.is_none(), &format!("{} of a subquery, function or WITH query", lock.words))?;
+            }
+            for source in self.scope().sources.clone() {
+                let named = lock.of.is_empty() || lock.of.contains(&source.name);
+                let Some(table) = source.table.filter(|_| named) else { continue };
+                match targets.iter_mut().find(|target| target.slot == source.slot) {
+                    Some(target) => {
+                        target.strength = target.strength.max(lock.strength);
+                        refuse_if(target.wait != lock.wait, "two row lock clauses of one table that wait differently")?;
+                    }
+                    None => targets.push(RowLockTarget { slot: source.slot, table, strength: lock.strength, wait: lock.wait }),
+                }
+            }
+        }
+        Ok(targets)
+    }
+}
+
+fn all_columns(slot: SlotId, columns: &Columns) -> Vec<Item> {
+    columns.iter().enumerate().map(|(place, (name, ty))| (name.clone(), typed_column(slot, place, *ty))).collect()
+}
+
+/// The result that an ORDER BY or GROUP BY item names by its alias or its place.
+fn named_result(expr: &ast::Expr, results: &[Item], clause: &str) -> Result<Option<Typed>, Error> {
+    match expr {
+        ast::Expr::Identifier(name) => {
+            let name = ident(name);
+            let mut found = results.iter().filter(|(other, _)| *other == name);
+            let first = found.next();
+            if first.is_some_and(|(_, first)| found.any(|(_, other)| other.expr != first.expr)) {
+                return Err(Error::new("42702", format!("{clause} \"{name}\" is ambiguous")));
+            }
+            Ok(first.map(|(_, value)| value.clone()))
+        }
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span: _ }) => {
+            let place = digits.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
+            let found = place.and_then(|place| results.get(place)).map(|(_, value)| value.clone());
+            let message = || format!("{clause} position {digits} is not in select list");
+            found.map(Some).ok_or_else(|| Error::new("42P10", message()))
+        }
+        ast::Expr::Value(_) => Err(Error::new("42601", format!("non-integer constant in {clause}"))),
+        _ => Ok(None),
+    }
+}
+
+/// The name of a result without an alias. Source: PostgreSQL, parse_target.c, FigureColname.
+pub(super) fn result_name(expr: &ast::Expr) -> Arc<str> {
+    colname(expr).map_or_else(|| "?column?".into(), |(name, _)| name)
+}
+
+/// The name, and whether it is a strong one: a column's or function's goes before a type's.
+fn colname(expr: &ast::Expr) -> Option<(Arc<str>, bool)> {
+    use ast::Expr as A;
+    match expr {
+        A::Identifier(name) => Some((ident(name), true)),
+        A::CompoundIdentifier(names) => names.last().map(|name| (ident(name), true)),
+        A::Nested(inner) => colname(inner),
+        A::Function(function) => parts(&function.name).ok()?.last().map(|name| (name.clone(), true)),
+        A::Cast { expr, data_type, .. } => match colname(expr) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some((type_colname(data_type), false)),
+        },
+        A::TypedString(ast::TypedString { data_type, .. }) => Some((type_colname(data_type), false)),
+        A::CompoundFieldAccess { root, .. } => colname(root),
+        A::Case { else_result, .. } => match else_result.as_deref().and_then(colname) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some(("case".into(), false)),
+        },
+        A::Exists { negated: false, .. } => Some(("exists".into(), true)),
+        A::Array(_) => Some(("array".into(), true)),
+        A::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => Some(("bool".into(), false)),
+        A::Position { .. } => Some(("position".into(), true)),
+        A::Trim { trim_where, .. } => Some((
+            match trim_where {
+                None | Some(ast::TrimWhereField::Both) => "btrim",
+                Some(ast::TrimWhereField::Leading) => "ltrim",
+                Some(ast::TrimWhereField::Trailing) => "rtrim",
+            }
+            .into(),
+            true,
+        )),
+        A::Subquery(query) => match &*query.body {
+            ast::SetExpr::Select(select) => match select.projection.first()? {
+                SelectItem::UnnamedExpr(expr) => colname(expr),
+                SelectItem::ExprWithAlias { alias, .. } => Some((ident(alias), true)),
+                _ => None,
+            },
+            ast::SetExpr::Values(_) => Some(("column1".into(), true)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A cast's name is that of the type in the system catalog.
+fn type_colname(ty: &ast::DataType) -> Arc<str> {
+    use crate::types::Scalar as S;
+    if super::coerce::is_regclass(ty) {
+        return "regclass".into();
+    }
+    let ty = super::coerce::data_type(ty).unwrap_or(BOOL);
+    let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;
+    match scalar {
+        S::Bool => "bool",
+        S::Int2 => "int2",
+        S::Int4 => "int4",
+        S::Int8 => "int8",
+        S::Timestamptz => "timestamptz",
+        other => crate::types::text::scalar_name(other),
+    }
+    .into()
+}
+
+/// What is left of a SELECT once its unsupported clauses are refused.
+struct Clauses<'a> {
+    distinct: bool,
+    group: &'a [ast::Expr],
+}
+
+fn plain_select(select: &ast::Select) -> Result<Clauses<'_>, Error> {
+    let ast::Select {
+        select_token: _,
+        optimizer_hints,
+        distinct,
+        select_modifiers,
+        top,
+        top_before_distinct: _,
+        projection: _,
+        exclude,
+        into,
+        from: _,
+        lateral_views,
+        prewhere,
+        selection: _,
+        connect_by,
+        group_by,
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: _,
+        named_window,
+        qualify,
+        window_before_qualify: _,
+        value_table_mode,
+        flavor,
+    } = select;
+    refuse_if(!optimizer_hints.is_empty(), "optimizer hints")?;
+    refuse_if(select_modifiers.is_some(), "SELECT modifiers")?;
+    refuse_if(top.is_some(), "TOP")?;
+    refuse_if(exclude.is_some(), "EXCLUDE")?;
+    refuse_if(into.is_some(), "SELECT INTO")?;
+    refuse_if(!lateral_views.is_empty(), "LATERAL VIEW")?;
+    refuse_if(prewhere.is_some(), "PREWHERE")?;
+    refuse_if(!connect_by.is_empty(), "CONNECT BY")?;
+    refuse_if(!cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty(), "CLUSTER BY, DISTRIBUTE BY, SORT BY")?;
+    refuse_if(!named_window.is_empty(), "WINDOW")?;
+    refuse_if(qualify.is_some(), "QUALIFY")?;
+    refuse_if(value_table_mode.is_some(), "SELECT AS VALUE, SELECT AS STRUCT")?;
+    refuse_if(*flavor != ast::SelectFlavor::Standard, "FROM before SELECT")?;
+    let distinct = match distinct {
+        None | Some(ast::Distinct::All) => false,
+        Some(ast::Distinct::Distinct) => true,
+        Some(ast::Distinct::On(_)) => return Err(Error::refused("DISTINCT ON")),
+    };
+    let GroupByExpr::Expressions(group, modifiers) = group_by else { return Err(Error::refused("GROUP BY ALL")) };
+    refuse_if(!modifiers.is_empty(), "ROLLUP, CUBE, GROUPING SETS")?;
+    Ok(Clauses { distinct, group })
+}
+
+/// Row locks need rows that are those of tables. PostgreSQL refuses these too, with the same code.
+fn refuse_locks(select: &ast::Select, around: &Around<'_>) -> Result<(), Error> {
+    let Some(lock) = around.locks.first() else { return Ok(()) };
+    let not_allowed = |clause: &str| Error::new("0A000", format!("{} is not allowed with {clause}", lock.words));
+    if matches!(select.distinct, Some(ast::Distinct::Distinct | ast::Distinct::On(_))) {
+        return Err(not_allowed("DISTINCT clause"));
+    }
+    if matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if !keys.is_empty()) {
+        return Err(not_allowed("GROUP BY clause"));
+    }
+    if select.having.is_some() {
+        return Err(not_allowed("HAVING clause"));
+    }
+    Ok(())
+}
+
+fn plain_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<(), Error> {
+    let ast::WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    let any = opt_ilike.is_some()
+        || opt_exclude.is_some()
+        || opt_except.is_some()
+        || opt_replace.is_some()
+        || opt_rename.is_some()
+        || opt_alias.is_some();
+    refuse_if(any, "options of *")
+}
+

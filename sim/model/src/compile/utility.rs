@@ -1,0 +1,226 @@
+//! Statements that are not planned: transactions, settings, locks and the rest of DDL.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, ObjectType, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
+
+use super::scope::{ident, parts, qualified};
+use super::{Builder, refuse_if};
+use crate::catalog::{Relation, TableId};
+use crate::error::Error;
+use crate::plan::{Isolation, TableLockMode, TransactionModes, Utility};
+use crate::types::Scalar;
+
+impl Builder<'_> {
+    pub(super) fn utility(&mut self, statement: &Statement) -> Result<Utility, Error> {
+        match statement {
+            Statement::StartTransaction { modes, begin: _, transaction, modifier, statements, exception, has_end_keyword } => {
+                refuse_if(*transaction == Some(ast::BeginTransactionKind::Tran), "BEGIN TRAN")?;
+                refuse_if(modifier.is_some(), "BEGIN with a modifier")?;
+                refuse_if(!statements.is_empty() || exception.is_some() || *has_end_keyword, "BEGIN .. END blocks")?;
+                Ok(Utility::Begin(transaction_modes(modes)?))
+            }
+            Statement::Commit { chain, end: _, modifier } => {
+                refuse_if(*chain || modifier.is_some(), "COMMIT AND CHAIN")?;
+                Ok(Utility::Commit)
+            }
+            Statement::Rollback { chain, savepoint } => {
+                refuse_if(*chain, "ROLLBACK AND CHAIN")?;
+                Ok(savepoint.as_ref().map_or(Utility::Rollback, |name| Utility::RollbackTo(ident(name))))
+            }
+            Statement::Savepoint { name } => Ok(Utility::Savepoint(ident(name))),
+            Statement::ReleaseSavepoint { name } => Ok(Utility::Release(ident(name))),
+            Statement::Set(set) => set_statement(set),
+            Statement::Reset(ast::ResetStatement { reset }) => match reset {
+                ast::Reset::ConfigurationParameter(name) => {
+                    Ok(Utility::Set { name: setting(name)?, value: None, local: false })
+                }
+                _ => Err(Error::refused("RESET ALL, RESET SESSION AUTHORIZATION")),
+            },
+            Statement::ShowVariable { variable } => {
+                let names: Vec<_> = variable.iter().map(ident).collect();
+                let name = names.iter().map(|name| &**name).collect::<Vec<_>>();
+                match name.as_slice() {
+                    ["transaction", "isolation", "level"] => Ok(Utility::Show("transaction_isolation".into())),
+                    [name] if *name != "all" => Ok(Utility::Show((*name).into())),
+                    names => Err(Error::refused(format!("SHOW {}", names.join(" ")))),
+                }
+            }
+            Statement::Lock(lock) => self.lock_table(lock),
+            Statement::Truncate(truncate) => self.truncate(truncate),
+            _ => self.definition(statement),
+        }
+    }
+
+    fn definition(&mut self, statement: &Statement) -> Result<Utility, Error> {
+        match statement {
+            Statement::CreateTable(create) => self.create_table(create),
+            Statement::CreateIndex(create) => self.create_index(create),
+            Statement::CreateSequence { temporary, if_not_exists, name, sequence_options } => {
+                refuse_if(*temporary, "temporary sequences")?;
+                let (schema, name) = qualified(name)?;
+                let schema = schema.unwrap_or_else(|| "public".into());
+                let sequence = super::create::sequence(schema, name, Scalar::Int8, sequence_options)?;
+                Ok(Utility::CreateSequence { sequence: Box::new(sequence), if_not_exists: *if_not_exists })
+            }
+            Statement::CreateSchema { schema_name, or_replace, if_not_exists, with, options, default_collate_spec, clone } => {
+                let elsewhere = *or_replace || with.is_some() || options.is_some() || default_collate_spec.is_some();
+                refuse_if(elsewhere || clone.is_some(), "options of CREATE SCHEMA")?;
+                let ast::SchemaName::Simple(name) = schema_name else {
+                    return Err(Error::refused("AUTHORIZATION in CREATE SCHEMA"));
+                };
+                Ok(Utility::CreateSchema { name: only_name(name)?, if_not_exists: *if_not_exists })
+            }
+            Statement::Drop { object_type, if_exists, names, cascade, restrict: _, purge, temporary, table } => {
+                refuse_if(*purge || *temporary || table.is_some(), "options of DROP")?;
+                match object_type {
+                    ObjectType::Table => self.drop_table(names, *if_exists),
+                    ObjectType::Schema => match names.as_slice() {
+                        [name] => Ok(Utility::DropSchema { name: only_name(name)?, cascade: *cascade, if_exists: *if_exists }),
+                        _ => Err(Error::refused("DROP SCHEMA of several schemas")),
+                    },
+                    other => Err(Error::refused(format!("DROP {other}"))),
+                }
+            }
+            Statement::Comment { .. } => Ok(Utility::Nothing { tag: "COMMENT" }),
+            other => Err(Error::refused(words(other))),
+        }
+    }
+
+    fn lock_table(&mut self, lock: &ast::Lock) -> Result<Utility, Error> {
+        let ast::Lock { tables, lock_mode, nowait } = lock;
+        let mut ids = Vec::with_capacity(tables.len());
+        for ast::LockTableTarget { name, only: _, has_asterisk: _ } in tables {
+            ids.push(self.table(name)?);
+        }
+        let mode = match lock_mode {
+            None | Some(ast::LockTableMode::AccessExclusive) => TableLockMode::AccessExclusive,
+            Some(ast::LockTableMode::AccessShare) => TableLockMode::AccessShare,
+            Some(ast::LockTableMode::RowShare) => TableLockMode::RowShare,
+            Some(ast::LockTableMode::RowExclusive) => TableLockMode::RowExclusive,
+            Some(ast::LockTableMode::ShareUpdateExclusive) => TableLockMode::ShareUpdateExclusive,
+            Some(ast::LockTableMode::Share) => TableLockMode::Share,
+            Some(ast::LockTableMode::ShareRowExclusive) => TableLockMode::ShareRowExclusive,
+            Some(ast::LockTableMode::Exclusive) => TableLockMode::Exclusive,
+        };
+        Ok(Utility::LockTable { tables: ids, mode, nowait: *nowait })
+    }
+
+    fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Utility, Error> {
+        let ast::Truncate { table_names, partitions, table: _, if_exists, identity, cascade, on_cluster } = truncate;
+        refuse_if(partitions.is_some() || on_cluster.is_some() || *if_exists, "options of TRUNCATE")?;
+        refuse_if(matches!(cascade, Some(ast::CascadeOption::Cascade)), "TRUNCATE .. CASCADE")?;
+        let mut tables = Vec::with_capacity(table_names.len());
+        for ast::TruncateTableTarget { name, only: _, has_asterisk: _ } in table_names {
+            let table = self.table(name)?;
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        let restart_identity = matches!(identity, Some(ast::TruncateIdentityOption::Restart));
+        Ok(Utility::Truncate { tables, restart_identity })
+    }
+
+    fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
+        let mut tables: Vec<TableId> = Vec::new();
+        for name in names {
+            let (schema, bare) = qualified(name)?;
+            match self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare) {
+                Some(Relation::Table(id)) if !tables.contains(&id) => tables.push(id),
+                Some(Relation::Table(_)) => {}
+                Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a table"))),
+                None if if_exists => {}
+                None => {
+                    let unknown_schema = schema.as_deref().filter(|schema| !self.catalog.has_schema(schema));
+                    return Err(match unknown_schema {
+                        Some(schema) => Error::new("3F000", format!("schema \"{schema}\" does not exist")),
+                        None => Error::new("42P01", format!("table \"{bare}\" does not exist")),
+                    });
+                }
+            }
+        }
+        Ok(Utility::DropTable { tables })
+    }
+}
+
+/// The first words of a statement: enough to name what it is.
+fn words(statement: &Statement) -> String {
+    let text = statement.to_string();
+    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn only_name(name: &ast::ObjectName) -> Result<Arc<str>, Error> {
+    match parts(name)?.as_slice() {
+        [name] => Ok(name.clone()),
+        _ => Err(Error::new("42601", "syntax error at or near \".\"")),
+    }
+}
+
+fn transaction_modes(modes: &[TransactionMode]) -> Result<TransactionModes, Error> {
+    let mut all = TransactionModes::default();
+    for mode in modes {
+        match mode {
+            TransactionMode::AccessMode(mode) => all.read_only = Some(*mode == TransactionAccessMode::ReadOnly),
+            TransactionMode::IsolationLevel(level) => all.isolation = Some(isolation(level)?),
+        }
+    }
+    Ok(all)
+}
+
+fn isolation(level: &TransactionIsolationLevel) -> Result<Isolation, Error> {
+    match level {
+        TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => Ok(Isolation::ReadCommitted),
+        TransactionIsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
+        TransactionIsolationLevel::Serializable => Err(Error::refused("SERIALIZABLE")),
+        TransactionIsolationLevel::Snapshot => Err(Error::new("42601", "syntax error at or near \"SNAPSHOT\"")),
+    }
+}
+
+/// A setting's name, which may be dotted.
+fn setting(name: &ast::ObjectName) -> Result<Arc<str>, Error> {
+    Ok(parts(name)?.iter().map(|part| &**part).collect::<Vec<_>>().join(".").into())
+}
+
+fn set_statement(set: &ast::Set) -> Result<Utility, Error> {
+    match set {
+        ast::Set::SingleAssignment { scope, hivevar, variable, values } => {
+            refuse_if(*hivevar, "HIVEVAR")?;
+            let local = match scope {
+                None | Some(ast::ContextModifier::Session) => false,
+                Some(ast::ContextModifier::Local) => true,
+                Some(ast::ContextModifier::Global) => return Err(Error::refused("SET GLOBAL")),
+            };
+            let values = values.iter().map(setting_value).collect::<Result<Vec<_>, Error>>()?;
+            let default = matches!(values.as_slice(), [None]);
+            let texts: Vec<Arc<str>> = values.into_iter().flatten().collect();
+            let value = (!default).then(|| texts.join(", ").into());
+            Ok(Utility::Set { name: setting(variable)?, value, local })
+        }
+        ast::Set::SetTransaction { modes, snapshot, session } => {
+            refuse_if(snapshot.is_some(), "SET TRANSACTION SNAPSHOT")?;
+            refuse_if(*session, "SET SESSION CHARACTERISTICS")?;
+            Ok(Utility::SetTransaction(transaction_modes(modes)?))
+        }
+        ast::Set::SetTimeZone { .. } => Err(Error::refused("SET TIME ZONE")),
+        ast::Set::SetRole { .. } => Err(Error::refused("SET ROLE")),
+        other => Err(Error::refused(format!("{other}"))),
+    }
+}
+
+/// The value of a setting as text; none: DEFAULT.
+fn setting_value(expr: &ast::Expr) -> Result<Option<Arc<str>>, Error> {
+    match expr {
+        ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default") => Ok(None),
+        ast::Expr::Identifier(name) => Ok(Some(ident(name))),
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) => Ok(Some(text.as_str().into())),
+            ast::Value::Number(digits, _) => Ok(Some(digits.as_str().into())),
+            ast::Value::Boolean(value) => Ok(Some(if *value { "true" } else { "false" }.into())),
+            other => Err(Error::refused(format!("SET to {other}"))),
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => {
+            Ok(setting_value(expr)?.map(|value| format!("-{value}").into()))
+        }
+        other => Err(Error::refused(format!("SET to {other}"))),
+    }
+}

@@ -1,0 +1,169 @@
+//! Walks over expressions and nodes: what an expression reads, and exchanging one for another.
+
+use std::collections::BTreeSet;
+
+use crate::plan::{ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind};
+
+/// The parts of an expression, and of a node the expressions and the inputs. Written once for reading and once for writing.
+macro_rules! children {
+    ($expr_name:ident, $node_name:ident, $iter:ident, $as_deref:ident $(, $mutable:tt)?) => {
+        pub(super) fn $expr_name<'a>(expr: &'a $($mutable)? Expr) -> Vec<&'a $($mutable)? Expr> {
+            match expr {
+                Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) => Vec::new(),
+                Expr::Subquery { kind: SubqueryKind::AnyAll { left, .. }, .. } => vec![left],
+                Expr::Subquery { .. } => Vec::new(),
+                Expr::And(items) | Expr::Or(items) | Expr::Coalesce(items) | Expr::Array(items) => items.$iter().collect(),
+                Expr::Not(expr) | Expr::IsNull { expr, .. } | Expr::IsBool { expr, .. } => vec![expr],
+                Expr::IsDistinct { left, right, .. } | Expr::Compare { left, right, .. } => vec![left, right],
+                Expr::AnyAll { left, array, .. } => vec![left, array],
+                Expr::InList { expr, list, .. } => {
+                    let mut all: Vec<&'a $($mutable)? Expr> = vec![expr];
+                    all.extend(list.$iter());
+                    all
+                }
+                Expr::Case { arms, otherwise } => {
+                    let mut all: Vec<&'a $($mutable)? Expr> = Vec::new();
+                    for (condition, result) in arms.$iter() {
+                        all.extend([condition, result]);
+                    }
+                    all.extend(otherwise.$as_deref());
+                    all
+                }
+                Expr::Call { args, .. } | Expr::ServerCall { args, .. } => args.$iter().collect(),
+            }
+        }
+
+        pub(super) fn $node_name<'a>(node: &'a $($mutable)? Node) -> (Vec<&'a $($mutable)? Expr>, Vec<NodeId>) {
+            let mut exprs: Vec<&'a $($mutable)? Expr> = Vec::new();
+            let mut inputs = Vec::new();
+            match node {
+                Node::OneRow => {}
+                Node::Values { rows, .. } => exprs.extend(rows.$iter().flat_map(|row| row.$iter())),
+                Node::SeqScan { filter, .. } | Node::ViewScan { filter, .. } | Node::CteScan { filter, .. } => exprs.extend(filter),
+                Node::IndexScan { keys, filter, .. } | Node::FunctionScan { args: keys, filter, .. } => {
+                    exprs.extend(keys.$iter());
+                    exprs.extend(filter);
+                }
+                Node::NestLoop { outer, inner, on, .. } => {
+                    inputs.extend([*outer, *inner]);
+                    exprs.extend(on);
+                }
+                Node::Filter { input, condition } => {
+                    inputs.push(*input);
+                    exprs.push(condition);
+                }
+                Node::Project { input, exprs: all, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(all.$iter());
+                }
+                Node::Aggregate { input, keys, aggregates, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(keys.$iter());
+                    for aggregate in aggregates.$iter() {
+                        exprs.extend(aggregate.args.$iter());
+                        exprs.extend(& $($mutable)? aggregate.filter);
+                        exprs.extend(aggregate.order.$iter().map(|key| & $($mutable)? key.expr));
+                    }
+                }
+                Node::Sort { input, keys, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(keys.$iter().map(|key| & $($mutable)? key.expr));
+                }
+                Node::Distinct { input, .. } => inputs.push(*input),
+                Node::Limit { input, limit, offset } => {
+                    inputs.push(*input);
+                    exprs.extend(limit);
+                    exprs.extend(offset);
+                }
+                Node::Append { inputs: all, .. } => inputs.extend(all.iter().map(|(input, _)| *input)),
+                Node::LockRows { input, recheck, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(recheck.$iter());
+                }
+                Node::Insert { input, on_conflict, returning, .. } => {
+                    inputs.push(*input);
+                    if let Some(on_conflict) = on_conflict
+                        && let ConflictAction::Update { set, condition, .. } = & $($mutable)? on_conflict.action
+                    {
+                        exprs.extend(set.$iter().map(|(_, expr)| expr));
+                        exprs.extend(condition);
+                    }
+                    exprs.extend(returning.$iter().flat_map(|returning| returning.exprs.$iter()));
+                }
+                Node::Update { input, set, recheck, returning, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(set.$iter().map(|(_, expr)| expr));
+                    exprs.extend(recheck.$iter());
+                    exprs.extend(returning.$iter().flat_map(|returning| returning.exprs.$iter()));
+                }
+                Node::Delete { input, recheck, returning, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(recheck.$iter());
+                    exprs.extend(returning.$iter().flat_map(|returning| returning.exprs.$iter()));
+                }
+            }
+            (exprs, inputs)
+        }
+    };
+}
+
+children!(expr_children, node_children, iter, as_deref);
+children!(expr_children_mut, node_children_mut, iter_mut, as_deref_mut, mut);
+
+/// The slots that an expression reads, those of its subqueries among them.
+pub(super) fn slots(expr: &Expr, nodes: &[Node]) -> BTreeSet<SlotId> {
+    let mut found = BTreeSet::new();
+    collect(expr, nodes, &mut found);
+    found
+}
+
+fn collect(expr: &Expr, nodes: &[Node], found: &mut BTreeSet<SlotId>) {
+    if let Expr::Column { slot, .. } = expr {
+        found.insert(*slot);
+    }
+    if let Expr::Subquery { root, .. } = expr {
+        collect_node(*root, nodes, found);
+    }
+    for child in expr_children(expr) {
+        collect(child, nodes, found);
+    }
+}
+
+/// The slots that a node and what is below it read.
+pub(super) fn collect_node(node: NodeId, nodes: &[Node], found: &mut BTreeSet<SlotId>) {
+    let (exprs, inputs) = node_children(&nodes[usize::from(node)]);
+    for expr in exprs {
+        collect(expr, nodes, found);
+    }
+    for input in inputs {
+        collect_node(input, nodes, found);
+    }
+}
+
+/// Whether two evaluations can differ: a call to the server's state, or a subquery, which costs too much to be evaluated twice.
+pub(super) fn is_volatile(expr: &Expr) -> bool {
+    matches!(expr, Expr::ServerCall { .. } | Expr::NextVal(_)) || expr_children(expr).into_iter().any(is_volatile)
+}
+
+/// Whether it has a subquery.
+pub(super) fn has_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::Subquery { .. }) || expr_children(expr).into_iter().any(has_subquery)
+}
+
+/// Exchanges the slot of every column: `OWN_ROW` for a scan's.
+pub(super) fn rebind(expr: &Expr, from: SlotId, to: SlotId) -> Expr {
+    let mut expr = expr.clone();
+    rebind_in_place(&mut expr, from, to);
+    expr
+}
+
+fn rebind_in_place(expr: &mut Expr, from: SlotId, to: SlotId) {
+    if let Expr::Column { slot, .. } = expr
+        && *slot == from
+    {
+        *slot = to;
+    }
+    for child in expr_children_mut(expr) {
+        rebind_in_place(child, from, to);
+    }
+}
