@@ -460,7 +460,7 @@ fn compile(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
     let first = if statements.len() == 1 { statements.pop() } else { None };
     let statement = first
         .ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))?;
-    crate::exec::bridge::compile(statement, catalog)
+    crate::compile::compile(&statement, catalog)
 }
 
 impl Plan {

@@ -11,7 +11,6 @@
 //! functions have already done for this row is remembered in [`Memo`] and given out again, not done twice.
 
 mod aggregate;
-pub(crate) mod bridge;
 mod call;
 mod conflict;
 mod delete;

@@ -90,7 +90,7 @@ impl Exec<'_> {
             self.row_done();
             self.act.lists[place].clear();
             // Nothing equals NULL.
-            if !key.contains(&Value::Null) {
+            if !key.iter().any(|value| matches!(value, Value::Null)) {
                 let list = &mut self.act.lists[place];
                 self.core.tables[table as usize].find(usize::from(index), &key, list);
             }

@@ -6,7 +6,16 @@ use smallvec::SmallVec;
 
 use super::heap::TupleId;
 use crate::plan::ColumnId;
-use crate::types::{Value, compare as order};
+use crate::types::{Value, compare};
+
+/// Most keys are integers: they are compared here and now.
+#[inline]
+fn order(left: &Value, right: &Value) -> Ordering {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right)) => left.cmp(right),
+        _ => compare(left, right),
+    }
+}
 
 /// An index over columns of a table. What was there at [`super::Table::keep`] and what came since stand in two lists: so
 /// taking back what came since is to empty a list.
@@ -81,6 +90,9 @@ impl Index {
     }
 
     fn equal<'a>(&self, list: &'a [TupleId], values: &[Value], stride: usize, keys: &[Value]) -> &'a [TupleId] {
+        if list.is_empty() {
+            return list;
+        }
         let start = list.partition_point(|tuple| self.compare(values, stride, *tuple, keys) == Ordering::Less);
         let rest = &list[start..];
         // Most often one row matches: looking at the next is cheaper than searching for the end.
