@@ -23,7 +23,33 @@ fn an_advisory_lock_in_the_middle_of_a_scan() {
         c: SELECT pg_advisory_unlock(1)
         c: SELECT pg_advisory_unlock(1)
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: SELECT pg_advisory_lock(1)
+              void
+            b: BEGIN
+              Begin 0
+            b: SELECT id FROM t WHERE pg_advisory_xact_lock(1) IS NOT NULL ORDER BY id
+              waits
+            c: SELECT pg_try_advisory_lock(1)
+              f
+            a: INSERT INTO t VALUES (4, 4)
+              Insert 1
+            a: COMMIT
+              Commit 0
+            a: SELECT pg_advisory_unlock(1)
+              t
+                b: 1; 2; 3
+            b: COMMIT
+              Commit 0
+            c: SELECT pg_try_advisory_lock(1)
+              t
+            c: SELECT pg_advisory_unlock(1)
+              t
+            c: SELECT pg_advisory_unlock(1)
+              f
+        "#]],
     );
 }
 
@@ -37,7 +63,17 @@ fn nothing_is_done_twice_for_a_row() {
         a: SELECT pg_advisory_unlock(1)
         a: SELECT nextval('q')
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: SELECT pg_advisory_lock(1)
+              void
+            b: SELECT nextval('q'), pg_advisory_lock(1) IS NOT NULL, nextval('q')
+              waits
+            a: SELECT pg_advisory_unlock(1)
+              t
+                b: 1|t|2
+            a: SELECT nextval('q')
+              3
+        "#]],
     );
 }
 
@@ -52,6 +88,20 @@ fn shared_advisory_locks() {
         a: SELECT pg_advisory_unlock_shared(7)
         b: SELECT pg_advisory_unlock_shared(7)
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: SELECT pg_advisory_lock_shared(7)
+              void
+            b: SELECT pg_try_advisory_lock_shared(7)
+              t
+            c: SELECT pg_try_advisory_lock(7)
+              f
+            c: SELECT pg_advisory_xact_lock(7)
+              waits
+            a: SELECT pg_advisory_unlock_shared(7)
+              t
+            b: SELECT pg_advisory_unlock_shared(7)
+              t
+                c: void
+        "#]],
     );
 }

@@ -21,7 +21,7 @@ fn text(value: &Value) -> String {
         Value::Bool(truth) => if *truth { "t" } else { "f" }.into(),
         Value::Int(int) => int.to_string(),
         Value::Text(text) => text.to_string(),
-        Value::Void => String::new(),
+        Value::Void => "void".into(),
         Value::Snapshot(snapshot) => {
             let running: Vec<String> = snapshot.xip.iter().map(u64::to_string).collect();
             format!("{}:{}:{}", snapshot.xmin, snapshot.xmax, running.join(","))

@@ -21,7 +21,28 @@ fn end_is_the_latest_completed_id_plus_one() {
         a: ROLLBACK
         d: SELECT pg_current_snapshot()
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: SELECT pg_current_xact_id_if_assigned(), pg_current_snapshot()
+              NULL|800:800:
+            a: UPDATE t SET n = 10 WHERE id = 1
+              Update 1
+            b: UPDATE t SET n = 10 WHERE id = 2
+              Update 1
+            c: BEGIN
+              Begin 0
+            c: UPDATE t SET n = 10 WHERE id = 3
+              Update 1
+            d: SELECT pg_current_snapshot()
+              800:802:800
+            c: SELECT pg_current_snapshot()
+              800:802:800
+            a: ROLLBACK
+              Rollback 0
+            d: SELECT pg_current_snapshot()
+              802:802:
+        "#]],
     );
 }
 
@@ -42,7 +63,30 @@ fn an_update_has_its_id_before_it_waits_and_a_lock_has_not() {
         b: COMMIT
         c: SELECT pg_current_xact_id_if_assigned()
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: UPDATE t SET n = 10 WHERE id = 1
+              Update 1
+            b: BEGIN
+              Begin 0
+            b: SELECT * FROM t WHERE id = 1 FOR UPDATE
+              waits
+            c: BEGIN
+              Begin 0
+            c: UPDATE t SET n = 11 WHERE id = 1
+              waits
+            a: COMMIT
+              Commit 0
+                b: 1|10
+            b: SELECT pg_current_xact_id_if_assigned()
+              802
+            b: COMMIT
+              Commit 0
+                c: Update 1
+            c: SELECT pg_current_xact_id_if_assigned()
+              801
+        "#]],
     );
 }
 
@@ -63,7 +107,28 @@ fn what_takes_no_id() {
         a: LOCK TABLE t IN ACCESS EXCLUSIVE MODE
         a: SELECT pg_current_xact_id_if_assigned()
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: UPDATE t SET n = 1 WHERE id = 17
+              Update 0
+            a: DELETE FROM t WHERE id = 17
+              Delete 0
+            a: SELECT * FROM t WHERE id = 17 FOR UPDATE
+              Select 0
+            a: INSERT INTO t VALUES (1, 1) ON CONFLICT DO NOTHING
+              Insert 0
+            a: SELECT pg_advisory_xact_lock(3)
+              void
+            a: LOCK TABLE t IN SHARE MODE
+              Other("LOCK TABLE") 0
+            a: SELECT pg_current_xact_id_if_assigned()
+              NULL
+            a: LOCK TABLE t IN ACCESS EXCLUSIVE MODE
+              Other("LOCK TABLE") 0
+            a: SELECT pg_current_xact_id_if_assigned()
+              800
+        "#]],
     );
 }
 
@@ -85,7 +150,30 @@ fn repeatable_read_keeps_its_snapshot_and_fails() {
         b: DELETE FROM t WHERE id = 3
         a: SELECT * FROM t WHERE id = 3 FOR UPDATE
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN ISOLATION LEVEL REPEATABLE READ
+              Begin 0
+            a: SELECT * FROM t ORDER BY id
+              1|1; 2|2; 3|3
+            b: UPDATE t SET n = 5 WHERE id = 1
+              Update 1
+            a: SELECT * FROM t ORDER BY id
+              1|1; 2|2; 3|3
+            a: UPDATE t SET n = 6 WHERE id = 1
+              could not serialize access due to concurrent update (40001)
+            a: SELECT 1
+              current transaction is aborted, commands ignored until end of transaction block (25P02)
+            a: COMMIT
+              Rollback 0
+            a: BEGIN ISOLATION LEVEL REPEATABLE READ
+              Begin 0
+            a: SELECT count(*) FROM t
+              3
+            b: DELETE FROM t WHERE id = 3
+              Delete 1
+            a: SELECT * FROM t WHERE id = 3 FOR UPDATE
+              could not serialize access due to concurrent update (40001)
+        "#]],
     );
 }
 
@@ -99,7 +187,14 @@ fn a_statement_does_not_see_its_own_writes() {
         a: WITH gone AS (DELETE FROM t WHERE id = 1 RETURNING id) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM t)
         a: SELECT id FROM t ORDER BY id
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: INSERT INTO t SELECT id + 10, n FROM t
+              Insert 3
+            a: WITH gone AS (DELETE FROM t WHERE id = 1 RETURNING id) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM t)
+              1|6
+            a: SELECT id FROM t ORDER BY id
+              2; 3; 11; 12; 13
+        "#]],
     );
 }
 
@@ -125,6 +220,37 @@ fn savepoints_have_ids_of_their_own() {
         a: COMMIT
         a: SELECT id FROM t ORDER BY id
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: SAVEPOINT s
+              Other("SAVEPOINT") 0
+            a: INSERT INTO t VALUES (50, 50)
+              Insert 1
+            a: SELECT pg_current_xact_id_if_assigned(), pg_current_snapshot()
+              800|800:800:
+            b: SELECT pg_current_snapshot()
+              800:800:
+            a: ROLLBACK TO s
+              Rollback 0
+            a: SELECT pg_current_xact_id_if_assigned(), pg_current_snapshot()
+              800|800:802:
+            a: SAVEPOINT s2
+              Other("SAVEPOINT") 0
+            a: INSERT INTO t VALUES (1, 1)
+              duplicate key value violates unique constraint "t_pkey" (23505)
+            a: SELECT 1
+              current transaction is aborted, commands ignored until end of transaction block (25P02)
+            a: ROLLBACK TO s2
+              Rollback 0
+            a: INSERT INTO t VALUES (51, 51)
+              Insert 1
+            a: RELEASE s
+              Other("RELEASE") 0
+            a: COMMIT
+              Commit 0
+            a: SELECT id FROM t ORDER BY id
+              1; 2; 3; 51
+        "#]],
     );
 }

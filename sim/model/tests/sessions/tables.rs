@@ -19,7 +19,26 @@ fn readers_queue_behind_a_waiting_access_exclusive() {
         b: TRUNCATE t
         b: COMMIT
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: SELECT count(*) FROM t
+              3
+            b: BEGIN
+              Begin 0
+            b: LOCK TABLE t IN ACCESS EXCLUSIVE MODE
+              waits
+            c: SELECT count(*) FROM t
+              waits
+            a: COMMIT
+              Commit 0
+                b: Other("LOCK TABLE") 0
+            b: TRUNCATE t
+              Other("TRUNCATE TABLE") 0
+            b: COMMIT
+              Commit 0
+                c: 0
+        "#]],
     );
 }
 
@@ -36,7 +55,20 @@ fn an_old_snapshot_sees_a_truncated_table_empty() {
         a: SELECT count(*) FROM t
         b: SELECT count(*) FROM t
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN ISOLATION LEVEL REPEATABLE READ
+              Begin 0
+            a: SELECT 1
+              1
+            b: TRUNCATE t
+              Other("TRUNCATE TABLE") 0
+            b: INSERT INTO t VALUES (5, 5)
+              Insert 1
+            a: SELECT count(*) FROM t
+              0
+            b: SELECT count(*) FROM t
+              1
+        "#]],
     );
 }
 
@@ -52,7 +84,19 @@ fn truncate_is_rolled_back() {
         b: SELECT count(*) FROM t
         a: ROLLBACK
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: TRUNCATE t
+              Other("TRUNCATE TABLE") 0
+            a: SELECT count(*) FROM t
+              0
+            b: SELECT count(*) FROM t
+              waits
+            a: ROLLBACK
+              Rollback 0
+                b: 3
+        "#]],
     );
 }
 
@@ -71,7 +115,25 @@ fn lock_timeout_and_nowait() {
         c: INSERT INTO t VALUES (9, 9)
         a: COMMIT
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: LOCK TABLE t IN SHARE MODE
+              Other("LOCK TABLE") 0
+            b: BEGIN
+              Begin 0
+            b: LOCK TABLE t IN ROW EXCLUSIVE MODE NOWAIT
+              could not obtain lock on relation "t" (55P03)
+            b: ROLLBACK
+              Rollback 0
+            b: LOCK TABLE t
+              LOCK TABLE can only be used in transaction blocks (25P01)
+            c: INSERT INTO t VALUES (9, 9)
+              waits
+            a: COMMIT
+              Commit 0
+                c: Insert 1
+        "#]],
     );
 }
 
@@ -86,7 +148,16 @@ fn a_table_that_was_dropped_during_the_wait() {
         b: SELECT count(*) FROM t
         a: COMMIT
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: DROP TABLE t
+              Other("DROP TABLE") 0
+            b: SELECT count(*) FROM t
+              relation "t" does not exist (42P01)
+            a: COMMIT
+              Commit 0
+        "#]],
     );
 }
 
@@ -100,7 +171,16 @@ fn sequences_do_not_roll_back() {
         a: ROLLBACK
         a: INSERT INTO s (n) VALUES (1) RETURNING id
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: INSERT INTO s (n) VALUES (1) RETURNING id
+              1
+            a: ROLLBACK
+              Rollback 0
+            a: INSERT INTO s (n) VALUES (1) RETURNING id
+              2
+        "#]],
     );
 }
 
@@ -118,7 +198,22 @@ fn settings_of_a_transaction() {
         a: SELECT current_setting('x.z', true)
         a: SELECT current_setting('x.z')
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: SELECT set_config('x.y', 'hello', true)
+              hello
+            a: SELECT current_setting('x.y', true)
+              hello
+            a: COMMIT
+              Commit 0
+            a: SELECT current_setting('x.y', true) = ''
+              t
+            a: SELECT current_setting('x.z', true)
+              NULL
+            a: SELECT current_setting('x.z')
+              unrecognized configuration parameter "x.z" (42704)
+        "#]],
     );
 }
 
@@ -136,6 +231,23 @@ fn pg_locks_names_holders_and_waiters() {
         d: SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted ORDER BY 1
         a: COMMIT
         ",
-        &expect![[]],
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: UPDATE t SET n = 5 WHERE id = 1
+              Update 1
+            b: UPDATE t SET n = 6 WHERE id = 1
+              waits
+            c: UPDATE t SET n = 7 WHERE id = 1
+              waits
+            d: SELECT locktype, mode, granted, count(*) FROM pg_locks WHERE locktype IN ('transactionid', 'tuple') GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+              transactionid|ExclusiveLock|t|3; transactionid|ShareLock|f|1; tuple|ExclusiveLock|f|1; tuple|ExclusiveLock|t|1
+            d: SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted ORDER BY 1
+              800; 801; 802
+            a: COMMIT
+              Commit 0
+                b: Update 1
+                c: Update 1
+        "#]],
     );
 }
