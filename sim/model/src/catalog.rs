@@ -356,5 +356,14 @@ pub(crate) fn view_columns(view: crate::plan::View) -> &'static [(&'static str, 
             ("cycle", Scalar::Bool),
             ("cache_size", Scalar::Int8),
         ],
+        crate::plan::View::SequenceOptions => &[
+            ("seqrelid", Scalar::Oid),
+            ("seqstart", Scalar::Int8),
+            ("seqincrement", Scalar::Int8),
+            ("seqmax", Scalar::Int8),
+            ("seqmin", Scalar::Int8),
+            ("seqcache", Scalar::Int8),
+            ("seqcycle", Scalar::Bool),
+        ],
     }
 }

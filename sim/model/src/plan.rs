@@ -215,6 +215,8 @@ pub(crate) enum View {
     Databases,
     /// `pg_sequences`
     Sequences,
+    /// `pg_sequence`
+    SequenceOptions,
 }
 
 /// An expression whose names and types are resolved. Operands have been cast to the operator's type.

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::coerce::{BOOL, Cast, INT4, INT8, JSONB, NUMERIC, OID, TEXT, UNKNOWN, call};
+use super::coerce::{BOOL, Cast, INT4, INT8, JSONB, NUMERIC, REGCLASS, TEXT, UNKNOWN, call};
 use super::scope::{Typed, parts};
 use super::{Builder, operator, refuse_if};
 use crate::error::Error;
@@ -95,6 +95,10 @@ impl Builder<'_> {
         if let Some(found) = self.polymorphic_aggregate(&name, &call)? {
             return Ok(found);
         }
+        if name == "pg_get_serial_sequence" {
+            refuse_if(!call.is_plain(), "DISTINCT, ORDER BY or FILTER in pg_get_serial_sequence")?;
+            return self.serial_sequence(&call.args);
+        }
         if is_polymorphic(&name) {
             refuse_if(!call.is_plain(), &format!("DISTINCT, ORDER BY or FILTER in {name}"))?;
             let mut args = Vec::with_capacity(call.args.len());
@@ -132,18 +136,45 @@ impl Builder<'_> {
         }
     }
 
+    /// `pg_get_serial_sequence('table', 'column')`: known here, since both are literals.
+    fn serial_sequence(&mut self, args: &[&ast::Expr]) -> Result<Typed, Error> {
+        let mut names = Vec::with_capacity(2);
+        for arg in args {
+            match self.expr(arg)?.expr {
+                Expr::Const(Value::Text(name)) => names.push(name),
+                _ => return Err(Error::refused("pg_get_serial_sequence of anything but literals")),
+            }
+        }
+        let [table, column] = names.as_slice() else {
+            return Err(Error::refused("pg_get_serial_sequence without its two arguments"));
+        };
+        let table = self.table_of_literal(table)?;
+        let def = self.catalog.table(table);
+        let message = || format!("column \"{column}\" of relation \"{}\" does not exist", def.name);
+        let place = def.column(column).ok_or_else(|| Error::new("42703", message()))?;
+        let value = match &def.columns[usize::from(place)].default {
+            Some(Expr::NextVal(id)) => {
+                let sequence = self.catalog.sequence(*id);
+                let quote = |name: &str| crate::types::text::quote_name(name);
+                Value::Text(format!("{}.{}", quote(&sequence.schema), quote(&sequence.name)).into())
+            }
+            _ => Value::Null,
+        };
+        Ok(Typed { expr: Expr::Const(value), ty: TEXT })
+    }
+
     fn exprs(&mut self, args: &[&ast::Expr]) -> Result<Vec<Typed>, Error> {
         args.iter().map(|arg| self.expr(arg)).collect()
     }
 
     /// An argument as its parameter's type; a literal that stands for a `regclass` is a relation's name.
     fn argument(&mut self, arg: Typed, ty: Type) -> Result<Expr, Error> {
-        if ty == OID
+        if ty == REGCLASS
             && let (UNKNOWN, Expr::Const(Value::Text(name))) = (arg.ty, &arg.expr)
         {
             return Ok(self.regclass_literal(&name.clone())?.expr);
         }
-        refuse_if(ty == OID && arg.ty == UNKNOWN, "regclass of anything but a literal")?;
+        refuse_if(ty == REGCLASS && arg.ty == UNKNOWN, "regclass of anything but a literal")?;
         let found = self.try_coerce(arg, ty, Cast::Implicit)?;
         Ok(found.expect("a signature is chosen because its arguments can be cast"))
     }

@@ -6,9 +6,9 @@ use sqlparser::ast::{ArrayElemTypeDef, DataType, TimezoneInfo};
 
 use super::scope::{Typed, parts};
 use super::{Builder, visit};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Relation, TableId};
 use crate::error::Error;
-use crate::function::{self, Function, Number};
+use crate::function::{self, Function, Number, ServerFunction};
 use crate::plan::Expr;
 use crate::types::text::type_name;
 use crate::types::{Scalar, Type, Value, text};
@@ -31,9 +31,9 @@ pub(super) const INT8: Type = Type::Scalar(Scalar::Int8);
 pub(super) const TEXT: Type = Type::Scalar(Scalar::Text);
 pub(super) const NUMERIC: Type = Type::Scalar(Scalar::Numeric);
 pub(super) const JSONB: Type = Type::Scalar(Scalar::Jsonb);
-pub(super) const OID: Type = Type::Scalar(Scalar::Oid);
+pub(super) const REGCLASS: Type = Type::Scalar(Scalar::Regclass);
 
-/// The type that a syntax tree names. `regclass` is told apart by [`is_regclass`].
+/// The type that a syntax tree names.
 pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
     let refused = || Err(Error::refused(format!("the type {}", ty.to_string().to_lowercase())));
     let scalar = match ty {
@@ -48,7 +48,7 @@ pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
         DataType::JSONB => Scalar::Jsonb,
         DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => Scalar::Timestamptz,
         DataType::TimestampNtz(None) => return refused(),
-        DataType::Regclass => Scalar::Oid,
+        DataType::Regclass => Scalar::Regclass,
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
             return match data_type(element)? {
                 Type::Scalar(element) => Ok(Type::Array(element)),
@@ -83,21 +83,13 @@ fn named_type(name: &str) -> Result<Type, Error> {
         "timestamptz" => Scalar::Timestamptz,
         "xid" => Scalar::Xid,
         "xid8" => Scalar::Xid8,
-        "oid" | "regclass" => Scalar::Oid,
+        "oid" => Scalar::Oid,
+        "regclass" => Scalar::Regclass,
         "pg_snapshot" => Scalar::Snapshot,
         "void" | "unknown" => return Err(Error::refused(format!("the type {name}"))),
         _ => return Err(Error::refused(format!("the type {name}"))),
     };
     Ok(scalar.into())
-}
-
-/// Whether it is the name of `regclass`: its literals are names of relations.
-pub(super) fn is_regclass(ty: &DataType) -> bool {
-    match ty {
-        DataType::Regclass => true,
-        DataType::Custom(name, _) => name.to_string().eq_ignore_ascii_case("regclass"),
-        _ => false,
-    }
 }
 
 /// Evaluates what is constant. An error is left for the execution: it may never come to it.
@@ -173,6 +165,9 @@ impl Builder<'_> {
     /// `CAST (value AS to)`.
     pub(super) fn cast(&mut self, value: Typed, to: Type) -> Result<Typed, Error> {
         let from = value.ty;
+        if to == REGCLASS && matches!(from, TEXT | UNKNOWN) {
+            return self.regclass(value);
+        }
         let found = self.try_coerce(value, to, Cast::Explicit)?;
         let message = || format!("cannot cast type {} to {}", type_name(from), type_name(to));
         Ok(Typed { expr: found.ok_or_else(|| Error::new("42846", message()))?, ty: to })
@@ -182,8 +177,7 @@ impl Builder<'_> {
     pub(super) fn regclass(&mut self, value: Typed) -> Result<Typed, Error> {
         match value.expr {
             Expr::Const(Value::Text(name)) => self.regclass_literal(&name),
-            Expr::Const(Value::Null) => Ok(Typed { expr: Expr::Const(Value::Null), ty: OID }),
-            expr if value.ty == OID => Ok(Typed { expr, ty: OID }),
+            Expr::Const(Value::Null) => Ok(Typed { expr: Expr::Const(Value::Null), ty: REGCLASS }),
             _ => Err(Error::refused("regclass of anything but a literal")),
         }
     }
@@ -191,19 +185,31 @@ impl Builder<'_> {
     /// The OID of the relation that a literal names.
     pub(super) fn regclass_literal(&mut self, name: &str) -> Result<Typed, Error> {
         if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text::parse(name, OID).map(|value| Typed { expr: Expr::Const(value), ty: OID });
+            return text::parse(name, REGCLASS).map(|value| Typed { expr: Expr::Const(value), ty: REGCLASS });
         }
-        let names = split_name(name).ok_or_else(|| Error::new("42602", "invalid name syntax"))?;
-        let relation = match names.as_slice() {
-            [bare] => self.relation_by_name(None, bare)?,
-            [schema, bare] => self.relation_by_name(Some(schema), bare)?,
-            _ => return Err(Error::refused(format!("the name {name}"))),
-        };
+        let relation = self.relation_of_literal(name)?;
         match relation {
             Relation::Table(id) | Relation::Sequence(id) => {
-                Ok(Typed { expr: Expr::Const(Value::Int(Catalog::oid(id))), ty: OID })
+                Ok(Typed { expr: Expr::Const(Value::Int(Catalog::oid(id))), ty: REGCLASS })
             }
             Relation::Index(_) => Err(Error::refused("regclass of an index")),
+        }
+    }
+
+    fn relation_of_literal(&self, name: &str) -> Result<Relation, Error> {
+        let names = split_name(name).ok_or_else(|| Error::new("42602", "invalid name syntax"))?;
+        match names.as_slice() {
+            [bare] => self.relation_by_name(None, bare),
+            [schema, bare] => self.relation_by_name(Some(schema), bare),
+            _ => Err(Error::refused(format!("the name {name}"))),
+        }
+    }
+
+    /// The table that a literal names.
+    pub(super) fn table_of_literal(&self, name: &str) -> Result<TableId, Error> {
+        match self.relation_of_literal(name)? {
+            Relation::Table(id) => Ok(id),
+            _ => Err(Error::new("42809", format!("\"{name}\" is not a table"))),
         }
     }
 
@@ -243,7 +249,7 @@ pub(super) fn promotes(from: Type, to: Type) -> bool {
 }
 
 fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> {
-    use Scalar::{Bool, Int2, Int4, Int8, Jsonb, Numeric, Oid, Text, Void, Xid, Xid8};
+    use Scalar::{Bool, Int2, Int4, Int8, Jsonb, Numeric, Oid, Regclass, Text, Void, Xid, Xid8};
     let explicit = how == Cast::Explicit;
     let integer = |scalar: Scalar| matches!(scalar, Int2 | Int4 | Int8);
     if let (Some(narrow), Some(wide)) = (Number::of(from), Number::of(to)) {
@@ -255,9 +261,12 @@ fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> 
         };
     }
     match (from, to) {
-        (from, Oid) if integer(from) => Some(call(Function::Narrow(Oid), vec![expr])),
-        (Oid, Int8) => (how >= Cast::Assignment).then_some(expr),
-        (Oid, Int4) => (how >= Cast::Assignment).then(|| call(Function::Narrow(Int4), vec![expr])),
+        (from, Oid | Regclass) if integer(from) => Some(call(Function::Narrow(Oid), vec![expr])),
+        (Oid, Regclass) | (Regclass, Oid) => Some(expr),
+        (Oid | Regclass, Int8) => (how >= Cast::Assignment).then_some(expr),
+        (Regclass, Text) => (how >= Cast::Assignment)
+            .then(|| Expr::ServerCall { function: ServerFunction::RelationName, args: vec![expr] }),
+        (Oid | Regclass, Int4) => (how >= Cast::Assignment).then(|| call(Function::Narrow(Int4), vec![expr])),
         (Int4, Bool) => explicit.then(|| call(Function::IntToBool, vec![expr])),
         (Bool, Int4) => explicit.then(|| call(Function::BoolToInt, vec![expr])),
         (Xid8, Xid) => explicit.then(|| call(Function::Xid8ToXid, vec![expr])),

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, UnaryOperator};
 
-use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, data_type, is_regclass};
+use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, data_type};
 use super::operator::{comparison, comparison_text};
 use super::scope::{Typed, ident};
 use super::{Builder, refuse_if};
@@ -214,9 +214,6 @@ impl Builder<'_> {
 
     fn cast_to(&mut self, value: Typed, ty: &ast::DataType) -> Result<Typed, Error> {
         let to = data_type(ty)?;
-        if is_regclass(ty) {
-            return self.regclass(value);
-        }
         self.cast(value, to)
     }
 

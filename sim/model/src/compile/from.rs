@@ -308,6 +308,7 @@ fn view(schema: Option<&str>, name: &str) -> Option<View> {
         (None | Some("pg_catalog"), "pg_locks") => Some(View::Locks),
         (None | Some("pg_catalog"), "pg_database") => Some(View::Databases),
         (None | Some("pg_catalog"), "pg_sequences") => Some(View::Sequences),
+        (None | Some("pg_catalog"), "pg_sequence") => Some(View::SequenceOptions),
         _ => None,
     }
 }

@@ -397,9 +397,6 @@ fn colname(expr: &ast::Expr) -> Option<(Arc<str>, bool)> {
 /// A cast's name is that of the type in the system catalog.
 fn type_colname(ty: &ast::DataType) -> Arc<str> {
     use crate::types::Scalar as S;
-    if super::coerce::is_regclass(ty) {
-        return "regclass".into();
-    }
     let ty = super::coerce::data_type(ty).unwrap_or(BOOL);
     let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;
     match scalar {

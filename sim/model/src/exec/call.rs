@@ -63,6 +63,7 @@ impl Exec<'_> {
                 let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
                 self.remembered(|exec| exec.next_value(sequence))
             }
+            ServerFunction::RelationName => Ok(self.relation_name(&args[0])),
             ServerFunction::IsInRecovery => Ok(Value::Bool(false)),
             ServerFunction::CurrentDatabase => Ok(Value::Text("postgres".into())),
         }
@@ -96,6 +97,17 @@ impl Exec<'_> {
         let settings = &mut self.core.session_mut(self.me).settings;
         settings.set(name, value, local)?;
         Ok(settings.get(name).map_or(Value::Null, |value| Value::Text(value.into())))
+    }
+
+    /// `regclass::text`: a number where there is no such relation.
+    fn relation_name(&self, value: &Value) -> Value {
+        use crate::types::text::quote_name;
+        let Value::Int(oid) = value else { return Value::Null };
+        Value::Text(match self.core.catalog.relation_name(*oid) {
+            Some((schema, name)) if **schema == *"public" => quote_name(name).into(),
+            Some((schema, name)) => format!("{}.{}", quote_name(schema), quote_name(name)).into(),
+            None => oid.to_string().into(),
+        })
     }
 
     fn current_setting(&self, args: &[Value]) -> Result<Value, Interrupt> {

@@ -57,6 +57,20 @@ impl Core {
                     ]);
                 }
             }
+            View::SequenceOptions => {
+                let numbers = 0..SequenceId::try_from(self.sequences.len()).expect("numbers of sequences fit");
+                for (id, def) in numbers.filter_map(|id| self.catalog.find_sequence(id).map(|def| (id, def))) {
+                    into.extend([
+                        Value::Int(Catalog::oid(id)),
+                        Value::Int(def.start),
+                        Value::Int(def.increment),
+                        Value::Int(def.max),
+                        Value::Int(def.min),
+                        Value::Int(1),
+                        Value::Bool(def.cycle),
+                    ]);
+                }
+            }
         }
     }
 

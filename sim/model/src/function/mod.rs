@@ -246,6 +246,8 @@ pub(crate) enum ServerFunction {
     CurrVal,
     /// `nextval('sequence')` by name
     NextValByName,
+    /// `regclass::text`: the relation's name, with its schema unless that is `public`
+    RelationName,
     /// `pg_is_in_recovery()`
     IsInRecovery,
     /// `current_database()`

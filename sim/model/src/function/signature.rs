@@ -32,7 +32,7 @@ const TEXT: Type = Type::Scalar(Scalar::Text);
 const JSONB: Type = Type::Scalar(Scalar::Jsonb);
 const TIMESTAMPTZ: Type = Type::Scalar(Scalar::Timestamptz);
 const XID8: Type = Type::Scalar(Scalar::Xid8);
-const OID: Type = Type::Scalar(Scalar::Oid);
+const REGCLASS: Type = Type::Scalar(Scalar::Regclass);
 const SNAPSHOT: Type = Type::Scalar(Scalar::Snapshot);
 const VOID: Type = Type::Scalar(Scalar::Void);
 
@@ -117,8 +117,8 @@ const SIGNATURES: &[Signature] = &[
     server("current_setting", &[TEXT], TEXT, ServerFunction::CurrentSetting),
     server("current_setting", &[TEXT, BOOL], TEXT, ServerFunction::CurrentSetting),
     server("pg_backend_pid", &[], INT4, ServerFunction::BackendPid),
-    server("currval", &[OID], INT8, ServerFunction::CurrVal),
-    server("nextval", &[OID], INT8, ServerFunction::NextValByName),
+    server("currval", &[REGCLASS], INT8, ServerFunction::CurrVal),
+    server("nextval", &[REGCLASS], INT8, ServerFunction::NextValByName),
     server("pg_is_in_recovery", &[], BOOL, ServerFunction::IsInRecovery),
     server("current_database", &[], TEXT, ServerFunction::CurrentDatabase),
     aggregate("sum", &[INT2], INT8, AggregateFunction::Sum),
@@ -140,7 +140,8 @@ pub(crate) fn casts_implicitly(from: Type, to: Type) -> bool {
     from == to
         || from_scalar == Scalar::Unknown
         || matches!((Number::of(from_scalar), Number::of(to_scalar)), (Some(from), Some(to)) if from < to)
-        || integer(from_scalar) && to_scalar == Scalar::Oid
+        || integer(from_scalar) && matches!(to_scalar, Scalar::Oid | Scalar::Regclass)
+        || matches!((from_scalar, to_scalar), (Scalar::Oid, Scalar::Regclass) | (Scalar::Regclass, Scalar::Oid))
 }
 
 /// The function that `name` with arguments of these types means.

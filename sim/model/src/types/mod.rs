@@ -43,8 +43,10 @@ pub enum Scalar {
     Xid,
     /// `xid8`: a transaction id in full
     Xid8,
-    /// `oid`, `regclass`
+    /// `oid`
     Oid,
+    /// `regclass`: an OID that is printed as a relation's name
+    Regclass,
     /// `pg_snapshot`
     Snapshot,
     /// `void`, what `pg_advisory_lock` returns

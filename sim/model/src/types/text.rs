@@ -27,10 +27,21 @@ pub(crate) fn scalar_name(scalar: Scalar) -> &'static str {
         Scalar::Xid => "xid",
         Scalar::Xid8 => "xid8",
         Scalar::Oid => "oid",
+        Scalar::Regclass => "regclass",
         Scalar::Snapshot => "pg_snapshot",
         Scalar::Void => "void",
         Scalar::Unknown => "unknown",
     }
+}
+
+/// A name as SQL needs it: in quotes where it is not plain. Source: PostgreSQL, ruleutils.c, quote_identifier; reserved words are
+/// not known here.
+pub(crate) fn quote_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Output: what `value::text` gives and psql prints. NULL has no text.
@@ -104,7 +115,8 @@ fn parse_scalar(text: &str, scalar: Scalar) -> Result<Value, Error> {
             // PostgreSQL 15 reads these with strtoul: garbage is 0, too much wraps. Nobody means that.
             value.map(Value::Int).ok_or_else(|| Error::refused(format!("{} from \"{text}\"", scalar_name(scalar))))
         }
-        Scalar::Oid => {
+        // Names are looked up when a statement is compiled.
+        Scalar::Oid | Scalar::Regclass => {
             let value = trimmed.parse::<u32>().map_err(|_| invalid())?;
             Ok(Value::Int(i64::from(value)))
         }
@@ -154,7 +166,7 @@ pub(crate) fn fits(value: i64, scalar: Scalar) -> bool {
     match scalar {
         Scalar::Int2 => i16::try_from(value).is_ok(),
         Scalar::Int4 => i32::try_from(value).is_ok(),
-        Scalar::Oid | Scalar::Xid => u32::try_from(value).is_ok(),
+        Scalar::Oid | Scalar::Regclass | Scalar::Xid => u32::try_from(value).is_ok(),
         _ => true,
     }
 }
