@@ -21,8 +21,11 @@
 //! Source: PostgreSQL, src/test/isolation/README, specparse.y, specscanner.l and isolationtester.c.
 
 mod parse;
+mod split;
 
 use std::fmt;
+
+pub use split::statements;
 
 /// A spec file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,7 +31,7 @@ const ANSWER_LATE: Duration = Duration::from_millis(1);
 /// No step takes longer, or it is an error.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// From when the deadlock detector is due until it has certainly run.
-const DETECTOR_RUNS: Duration = Duration::from_micros(500);
+const DETECTOR_RUNS: Duration = Duration::from_micros(300);
 /// Where `deadlock_timeout` is longer than this, nobody waits for it.
 const DETECTOR_SOON: Duration = Duration::from_millis(50);
 
