@@ -31,7 +31,12 @@ Exit codes:
 
 /// See `--help`.
 #[derive(Debug, Parser)]
-#[command(name = "skiptrace", version, about = "Verifies that rebuilding a read model loses no event", max_term_width = 110)]
+#[command(
+    name = "skiptrace",
+    version,
+    about = "Verifies that rebuilding a read model loses no event",
+    max_term_width = 110
+)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES, after_help = "`--help` says more, with examples.")]
 #[command(propagate_version = true, disable_help_subcommand = true, infer_subcommands = false)]
 pub(crate) struct Cli {

@@ -13,9 +13,8 @@ use crate::report::paint::Tone;
 
 pub(super) fn replay(args: &Replay, context: &mut Context<'_>) -> Result<Exit, Failure> {
     let library = library()?;
-    let text = fs::read_to_string(&args.file).map_err(|error| {
-        Failure::new(Exit::Usage, format!("cannot read {}: {error}", args.file.display()))
-    })?;
+    let text = fs::read_to_string(&args.file)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", args.file.display())))?;
     let find = |name: &str| library.load(name).map_err(|error| error.to_string());
     let saved = schedule_file::parse(&args.file, &text, library.vocabulary(), &find)?;
     let ground = Ground::acquire(args.on)?;

@@ -56,7 +56,9 @@ fn read(store: &EventStore, args: &Args) -> Result<skiptrace::Status, Failure> {
 
 fn explain(error: &DbError, schema: &str) -> String {
     if error.sqlstate() == SqlState::UNDEFINED_TABLE {
-        return format!("there is no event store in the schema {schema:?} of this database: {error}\nname it with --schema");
+        return format!(
+            "there is no event store in the schema {schema:?} of this database: {error}\nname it with --schema"
+        );
     }
     format!("cannot read the store: {error}")
 }
@@ -103,9 +105,10 @@ fn show(status: &skiptrace::Status, context: &mut Context<'_>) {
     });
     let header = ["projection", "generation", "reason", "skip records", "oldest"];
     section(context, "Skip records", &header, backlog.collect(), "none: everything is applied");
-    let archive = status.archive.iter().map(|archived| {
-        vec![archived.projection.to_string(), archived.outcome.to_string(), thousands(archived.count)]
-    });
+    let archive = status
+        .archive
+        .iter()
+        .map(|archived| vec![archived.projection.to_string(), archived.outcome.to_string(), thousands(archived.count)]);
     section(context, "Archived", &["projection", "outcome", "skip records"], archive.collect(), "none");
 }
 

@@ -31,7 +31,8 @@ impl Verdict {
         if tally.found.contains_key(&Finding::Stuck) {
             return Self::Stuck;
         }
-        let missed: Vec<String> = counts(scenario, tally).filter(|(_, n)| *n == 0).map(|(name, _)| name.clone()).collect();
+        let missed: Vec<String> =
+            counts(scenario, tally).filter(|(_, n)| *n == 0).map(|(name, _)| name.clone()).collect();
         if missed.is_empty() && tally.runs > 0 { Self::Holds } else { Self::Vacuous(missed) }
     }
 

@@ -212,7 +212,8 @@ impl Page {
     }
 
     fn footer(&mut self) {
-        let legend = "┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone";
+        let legend =
+            "┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone";
         self.text.push('\n');
         self.line(Tone::Quiet, legend);
     }
@@ -267,7 +268,13 @@ fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
             lane.open = false;
             lane.waiting = None;
             let mut lines = block(&sent.unwrap_or_default(), "┗", " ", Tone::Plain, room);
-            lines.extend(block("  ✗ done, but the connection breaks and its answer is lost", " ", " ", Tone::Notable, room));
+            lines.extend(block(
+                "  ✗ done, but the connection breaks and its answer is lost",
+                " ",
+                " ",
+                Tone::Notable,
+                room,
+            ));
             lines
         }
         Effect::Crashed => {
@@ -317,11 +324,7 @@ fn join_block(call: &mut Vec<Cell>, answer: Vec<Cell>, mark: &'static str, room:
 }
 
 /// What an answer does to its lane: the mark of a transaction's ends, and the lines that tell the answer.
-fn answered(
-    lane: &mut Lane,
-    answer: &Result<Answer, DbError>,
-    room: usize,
-) -> (Option<&'static str>, Vec<Cell>) {
+fn answered(lane: &mut Lane, answer: &Result<Answer, DbError>, room: usize) -> (Option<&'static str>, Vec<Cell>) {
     let mut mark = None;
     match answer.as_ref().map(|answer| answer.tag) {
         Ok(Tag::Begin) => {

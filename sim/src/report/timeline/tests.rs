@@ -84,7 +84,12 @@ fn end_race() -> Story {
         .step(1, "rebuild.set_active", vec!["totals".into()], affected(1))
         .commit(1, "rebuild.commit")
         .milestone("append_straddled_cutover")
-        .step(0, "append.insert_event", vec!["orders-1".into(), 1.into(), serde_json::json!({"n": 1}).into()], affected(1))
+        .step(
+            0,
+            "append.insert_event",
+            vec!["orders-1".into(), 1.into(), serde_json::json!({"n": 1}).into()],
+            affected(1),
+        )
         .commit(0, "append.commit");
     story
 }
@@ -93,7 +98,11 @@ fn end_race() -> Story {
 fn the_end_race_is_seen_at_a_glance() {
     let message = "event 1 of stream orders-1 is committed, and generation 1 is live\n\
         expected: it is applied there, or has a skip record\nfound: neither";
-    check(&["a1", "r"], &end_race(), &violated(8, message), &expect![[r#"
+    check(
+        &["a1", "r"],
+        &end_race(),
+        &violated(8, message),
+        &expect![[r#"
         step  a1                                                      r
            0  ┏ append.begin
            1  ┃ append.bump_stream (orders-1) → 1
@@ -111,7 +120,8 @@ fn the_end_race_is_seen_at_a_glance() {
           event 1 of stream orders-1 is committed, and generation 1 is live
           expected: it is applied there, or has a skip record
           found: neither
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -133,7 +143,11 @@ fn waits_faults_and_errors_are_told_in_their_lanes() {
         .record(2, Act::Step, None, Effect::PauseEnded)
         .begin(1, "append.begin");
     let stuck = RunEnd::Stuck("d waits for a2, a2 is done".to_owned());
-    check(&["a1", "a2", "d"], &story, &stuck, &expect![[r#"
+    check(
+        &["a1", "a2", "d"],
+        &story,
+        &stuck,
+        &expect![[r#"
         step  a1                                   a2                                   d
            0  ┏ append.begin
            1  ┃ append.bump_stream (orders-1) → 1
@@ -160,7 +174,8 @@ fn waits_faults_and_errors_are_told_in_their_lanes() {
         ┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone
         ✗ the run is stuck
           d waits for a2, a2 is done
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -175,7 +190,11 @@ fn long_texts_are_cut_and_idle_sessions_have_no_lane() {
             rows(vec![vec![1.into(), true.into()]; 7]),
         )
         .step(2, "append.time", vec![], rows(vec![vec![Value::Timestamp(17), long.as_str().into()]]));
-    check(&["a1", "r", "d"], &story, &RunEnd::Completed, &expect![[r#"
+    check(
+        &["a1", "r", "d"],
+        &story,
+        &RunEnd::Completed,
+        &expect![[r#"
         step  d
            0  │ append.with_a_name_that_is_far_too_long_for_any_lane_
               │   of_any_width_whatsoever
@@ -186,7 +205,8 @@ fn long_texts_are_cut_and_idle_sessions_have_no_lane() {
 
         ┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone
         ✓ every actor is done, and every invariant held
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -203,7 +223,11 @@ fn many_sessions_share_one_column() {
         .wakes(4, Ok(rows(vec![vec![2.into()]])));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let refused = BackendError::Refused { statement: "append.merge".to_owned(), construct: "MERGE".to_owned() };
-    check(&names, &story, &RunEnd::Failed(refused), &expect![[r#"
+    check(
+        &names,
+        &story,
+        &RunEnd::Failed(refused),
+        &expect![[r#"
         step
            0  a1  ┏ append.begin
            1  a2  ┏ append.begin
@@ -222,19 +246,25 @@ fn many_sessions_share_one_column() {
         ┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone
         ✗ the backend failed
           the model of PostgreSQL refuses append.merge: MERGE is not supported (0A000)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_run_without_steps_is_a_header_and_an_end() {
     let misfit = RunEnd::Misfit { step: 0, message: "expected a1, found r".to_owned() };
-    check(&["a1"], &Story::default(), &misfit, &expect![[r#"
+    check(
+        &["a1"],
+        &Story::default(),
+        &misfit,
+        &expect![[r#"
         step
 
         ┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone
         ✗ the schedule does not fit its scenario any more, at step 0
           expected a1, found r
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

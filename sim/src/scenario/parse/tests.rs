@@ -266,7 +266,8 @@ fn actors_have_names_of_their_own() {
             |        ^^^^
         expected a name of its own for each"#]],
     );
-    let many = (0..40).map(|i| format!("[[actor]]\nname = \"x{i}\"\nrole = \"drainer\"\n")).collect::<Vec<_>>().concat();
+    let many =
+        (0..40).map(|i| format!("[[actor]]\nname = \"x{i}\"\nrole = \"drainer\"\n")).collect::<Vec<_>>().concat();
     let (head, _) = GOOD.split_once("[[actor]]").unwrap();
     expect![[r#"
         scenarios/end-race.toml:107:1: `actor` has too many elements
