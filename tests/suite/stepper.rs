@@ -2,8 +2,8 @@
 
 use skiptrace::{Answer, DbError, SqlState, Statement, Value};
 use skiptrace_sim::backend::postgres::PostgresDatabase;
-use skiptrace_sim::backend::testbed::{AcquireOptions, TestBed};
-use skiptrace_sim::backend::{Database, GenerationState, Layout, Observation, ObservedEvent, Outcome};
+use skiptrace_sim::backend::testbed::{AcquireOptions, Settings, TestBed};
+use skiptrace_sim::backend::{BackendError, Database, GenerationState, Layout, Observation, ObservedEvent, Outcome};
 
 fn layout() -> Layout {
     let setup = [
@@ -232,4 +232,17 @@ fn a_transaction_takes_the_next_xid() {
     let next = database.next_xid().expect("an id");
     let taken = answered(&mut database, 0, "SELECT pg_current_xact_id()::text").rows;
     assert_eq!(**taken[0].text(0), next.to_string());
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_is_an_error_that_says_so() {
+    let local = Settings { forced: Some("local".to_owned()), ..Settings::from_env() };
+    let bed = TestBed::acquire_with(&local, AcquireOptions::default()).expect("a server of local binaries");
+    let mut database = PostgresDatabase::open(&bed, &layout()).expect("a database");
+    database.connect(0).expect("a session");
+    answered(&mut database, 0, "BEGIN");
+    crate::testbed::kill_server(&bed);
+    let error = database.execute(0, &Statement::new("test", "SELECT 1"), &[]).expect_err("no server");
+    let BackendError::Environment(message) = error else { panic!("expected an environment error, found {error:?}") };
+    assert!(message.contains("has died") && message.contains("end of its log"), "{message}");
 }

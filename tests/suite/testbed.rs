@@ -62,6 +62,13 @@ fn signal(name: &str, target: &str) {
     assert!(status.success(), "kill -{name} {target}");
 }
 
+/// The server of a local bed ends at once, and nobody cleans up behind it yet.
+pub(crate) fn kill_server(bed: &TestBed) {
+    let pid = server_pid(&folder(bed));
+    signal("QUIT", &pid);
+    eventually("the server has ended", || !is_running(&pid));
+}
+
 fn is_running(pid: &str) -> bool {
     Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().expect("kill").success()
 }
@@ -220,9 +227,7 @@ fn a_url_that_leads_nowhere_is_an_error_and_no_reason_to_look_elsewhere() {
 #[test]
 fn a_server_that_dies_is_an_error_with_the_end_of_its_log() {
     let bed = acquire(&local()).expect("a server of local binaries");
-    let pid = server_pid(&folder(&bed));
-    signal("QUIT", &pid);
-    eventually("the server has ended", || !is_running(&pid));
+    kill_server(&bed);
     let error = bed.create_database("suite").expect_err("no server").to_string();
     assert!(error.contains("has died") && error.contains("database system"), "expected the log's end in: {error}");
 }

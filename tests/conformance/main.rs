@@ -1,0 +1,63 @@
+//! Conformance: what PostgreSQL does, and that the model does the same.
+//!
+//! Each file in `specs/` tells one behaviour in isolationtester's format. What PostgreSQL answered stands in `expected/`, step by step: rows,
+//! counts, SQLSTATEs, who waits for whom, who goes on. Two tests a spec: the server still answers so, and so does the model.
+//! `SKIPTRACE_RECORD=1 cargo test --test conformance` writes what the server answers.
+
+mod runner;
+
+macro_rules! specs {
+    ($($name:ident)*) => {
+        mod server {
+            $(#[test] fn $name() { crate::runner::on_the_server(stringify!($name)); })*
+        }
+
+        mod model {
+            $(#[test] fn $name() { crate::runner::on_the_model(stringify!($name)); })*
+        }
+
+        #[test]
+        fn every_spec_is_run() {
+            let listed = [$(stringify!($name).replace('_', "-")),*];
+            assert_eq!(crate::runner::specs_in_folder(), listed, "list the files of specs/ here, in order");
+        }
+    };
+}
+
+specs! {
+    advisory_lock_queue
+    advisory_locks
+    deadlock
+    deadlock_by_upgrade
+    delete_and_insert_again
+    failed_transaction
+    foreign_keys_share_the_key
+    lock_and_read_in_one_statement
+    locked_row_is_not_rechecked
+    nowait
+    on_conflict_do_nothing_waits
+    on_conflict_do_update_waits
+    on_conflict_under_repeatable_read
+    partial_unique_index
+    recheck_sees_a_moved_key
+    repeatable_read_lost_update
+    row_lock_strengths
+    row_queue
+    savepoints
+    sequences_do_not_roll_back
+    settings_of_a_transaction
+    skip_locked
+    snapshot_of_each_statement
+    snapshot_xmax_is_not_the_next_id
+    table_locks
+    truncate_restarts_what_it_says
+    truncate_waits_and_empties_old_snapshots
+    two_drains_claim_once
+    unique_twin
+    unique_twin_that_goes
+    update_waits_then_rechecks
+    wait_keeps_the_snapshot
+    waiting_and_transaction_ids
+    when_a_transaction_id_appears
+    who_may_have_read_the_old_state
+}
