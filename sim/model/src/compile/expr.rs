@@ -51,10 +51,16 @@ impl Builder<'_> {
                     self.unary(UnaryOperator::Not, value)
                 }
             },
-            A::UnaryOp { op, expr } => {
-                let value = self.expr(expr)?;
-                self.unary(*op, value)
-            }
+            A::UnaryOp { op, expr } => match (op, &**expr) {
+                // The sign belongs to a number before the number gets its type. Source: gram.y, doNegate.
+                (UnaryOperator::Minus, A::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, false), .. })) => {
+                    number(&format!("-{digits}"))
+                }
+                _ => {
+                    let value = self.expr(expr)?;
+                    self.unary(*op, value)
+                }
+            },
             A::Cast { kind, expr, data_type, format } => self.cast_expr(kind, expr, data_type, format.is_some()),
             A::TypedString(ast::TypedString { data_type, value, uses_odbc_syntax }) => {
                 refuse_if(*uses_odbc_syntax, "ODBC literals")?;

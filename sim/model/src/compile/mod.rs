@@ -13,13 +13,13 @@ mod expr;
 mod from;
 mod insert;
 mod join;
-mod operator;
+pub(crate) mod operator;
 mod query;
 mod scope;
 mod select;
 mod subquery;
 mod utility;
-mod visit;
+pub(crate) mod visit;
 
 use std::sync::Arc;
 

@@ -31,7 +31,7 @@ pub(super) fn comparison(op: &BinaryOperator) -> Option<CompareOp> {
     })
 }
 
-pub(super) fn comparison_text(op: CompareOp) -> &'static str {
+pub(crate) fn comparison_text(op: CompareOp) -> &'static str {
     match op {
         CompareOp::Eq => "=",
         CompareOp::NotEq => "<>",
@@ -179,7 +179,7 @@ impl Builder<'_> {
                 Ok(Typed { expr: call(Function::JsonConcat, vec![left, right]), ty: JSONB })
             }
             (Type::Array(_), _) | (_, Type::Array(_)) => self.array_concat(left, right, error),
-            (TEXT, Type::Scalar(_)) | (Type::Scalar(_), TEXT) => {
+            (TEXT | UNKNOWN, Type::Scalar(_)) | (Type::Scalar(_), TEXT | UNKNOWN) => {
                 // anynonarray || text: the other side's text is taken.
                 let left = self.try_coerce(left, TEXT, Cast::Assignment)?.ok_or_else(|| error.clone())?;
                 let right = self.try_coerce(right, TEXT, Cast::Assignment)?.ok_or(error)?;

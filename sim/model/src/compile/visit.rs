@@ -7,7 +7,7 @@ use crate::plan::{ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind};
 /// The parts of an expression, and of a node the expressions and the inputs. Written once for reading and once for writing.
 macro_rules! children {
     ($expr_name:ident, $node_name:ident, $iter:ident, $as_deref:ident $(, $mutable:tt)?) => {
-        pub(super) fn $expr_name<'a>(expr: &'a $($mutable)? Expr) -> Vec<&'a $($mutable)? Expr> {
+        pub(crate) fn $expr_name<'a>(expr: &'a $($mutable)? Expr) -> Vec<&'a $($mutable)? Expr> {
             match expr {
                 Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) => Vec::new(),
                 Expr::Subquery { kind: SubqueryKind::AnyAll { left, .. }, .. } => vec![left],
@@ -33,7 +33,7 @@ macro_rules! children {
             }
         }
 
-        pub(super) fn $node_name<'a>(node: &'a $($mutable)? Node) -> (Vec<&'a $($mutable)? Expr>, Vec<NodeId>) {
+        pub(crate) fn $node_name<'a>(node: &'a $($mutable)? Node) -> (Vec<&'a $($mutable)? Expr>, Vec<NodeId>) {
             let mut exprs: Vec<&'a $($mutable)? Expr> = Vec::new();
             let mut inputs = Vec::new();
             match node {

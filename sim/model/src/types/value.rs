@@ -27,6 +27,13 @@ pub enum Value {
     Void,
 }
 
+impl Value {
+    /// The value as PostgreSQL prints it; NULL has no text.
+    pub fn to_text(&self, ty: super::Type) -> Option<String> {
+        super::text::print(self, ty)
+    }
+}
+
 /// A `numeric`: `digits` x 10^-`scale`. Arithmetic whose result does not fit is refused, not rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numeric {
