@@ -281,8 +281,8 @@ impl Builder<'_> {
     }
 
     fn is_null(&mut self, expr: &ast::Expr, negated: bool) -> Result<Typed, Error> {
-        let value = self.expr(expr)?;
-        let expr = self.settle(value)?.expr;
+        // Nothing tells a parameter's type here: PostgreSQL asks for one (42P18), too.
+        let expr = self.expr(expr)?.expr;
         Ok(typed(Expr::IsNull { expr: Box::new(expr), negated }, BOOL))
     }
 

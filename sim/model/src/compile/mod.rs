@@ -39,7 +39,7 @@ const NODES_MAX: usize = 4096;
 /// What is made of a statement, under the names of `catalog`.
 pub(crate) fn compile(statement: &Statement, catalog: &Catalog) -> Result<Plan, Error> {
     let mut builder = Builder::new(catalog);
-    let (columns, body) = builder.statement(statement)?;
+    let (columns, body) = crate::parse::with_stack(|| builder.statement(statement))?;
     let params = builder.take_params()?;
     Ok(Plan { params, columns, body })
 }

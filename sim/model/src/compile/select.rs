@@ -57,7 +57,10 @@ impl Builder<'_> {
 
         let mut input = self.plan_from(items, quals)?;
         if grouped {
-            refuse_if(!around.locks.is_empty(), "a row lock with GROUP BY or aggregates")?;
+            if let Some(lock) = around.locks.first() {
+                let message = format!("{} is not allowed with aggregate functions", lock.words);
+                return Err(Error::new("0A000", message));
+            }
             let mut exprs: Vec<&mut Expr> = results.iter_mut().map(|(_, value)| &mut value.expr).collect();
             exprs.extend(order.iter_mut().map(|key| &mut key.expr));
             exprs.extend(having.as_mut());

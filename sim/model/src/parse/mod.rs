@@ -20,7 +20,7 @@ pub(crate) const TEXT_MAX: usize = 1 << 20;
 /// How deep parentheses nest at most. Behind some parentheses the parser tries several readings, which doubles its work at each depth.
 const PARENTHESES_MAX: usize = 16;
 /// How many tokens stand between two commas at most: `1 + 1 + 1 ..` makes a tree as deep as it is long.
-const RUN_MAX: usize = 3000;
+const RUN_MAX: usize = 1000;
 /// How deep the parser recurses at most.
 const DEPTH_MAX: usize = 50;
 
@@ -35,7 +35,15 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
     limit(&tokens)?;
     let tokens = row_locks::rewrite(tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
-    parser.parse_statements().map_err(|error| syntax_error(&error))
+    with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))
+}
+
+/// Runs what recurses as deep as the tree is, on a stack that holds it: without optimisation the parser takes 100 KB a level, and a
+/// thread has 2 MB.
+pub(crate) fn with_stack<T>(inner: impl FnOnce() -> T) -> T {
+    const NEEDED: usize = 6 << 20;
+    const GIVEN: usize = 8 << 20;
+    stacker::maybe_grow(NEEDED, GIVEN, inner)
 }
 
 /// Keeps the tree shallow. See [`PARENTHESES_MAX`] and [`RUN_MAX`].
