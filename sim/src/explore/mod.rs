@@ -9,6 +9,8 @@ pub mod schedule;
 pub mod schedule_file;
 pub mod shrink;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub(crate) mod trace;
 pub mod verdict;
 
