@@ -90,6 +90,9 @@ pub struct RebuildOptions {
     pub fence_wait_max: Duration,
     /// How often to try a transaction again that lost against another one, or could not lock the read model.
     pub retries_max: u32,
+    /// How often to try to TRUNCATE the read model, 2 s each, while somebody reads it; then it is emptied by DELETE, which
+    /// waits for no reader. At least 1.
+    pub truncate_attempts_max: u32,
 }
 
 impl Default for RebuildOptions {
@@ -100,6 +103,7 @@ impl Default for RebuildOptions {
             poll_interval: Duration::from_millis(20),
             fence_wait_max: Duration::from_secs(60),
             retries_max: 30,
+            truncate_attempts_max: 5,
         }
     }
 }
@@ -241,7 +245,7 @@ impl Rebuilder {
         };
         let mut retries = 0;
         while progress.phase != Phase::Done {
-            match self.step(session, &mut progress, &mut report).await {
+            match self.step(session, &mut progress, &mut report, retries).await {
                 Ok(()) => retries = 0,
                 Err(RebuildError::Db(error))
                     if error.sqlstate().is_retryable() && retries < self.options.retries_max =>
@@ -261,13 +265,14 @@ impl Rebuilder {
         session: &mut S,
         progress: &mut Progress,
         report: &mut RebuildReport,
+        retries: u32,
     ) -> Result<(), RebuildError> {
         match progress.phase {
             Phase::Fencing => {
                 fence::wait(self, session).await?;
                 self.persist_fenced(session, progress).await
             }
-            Phase::Truncating => self.truncate(session, progress).await,
+            Phase::Truncating => self.truncate(session, progress, retries).await,
             Phase::Replaying if progress.pass_snapshot.is_none() => pass::begin(self, session, progress).await,
             Phase::Replaying => pass::batch(self, session, progress, report).await,
             Phase::Done | Phase::Abandoned => Err(RebuildError::TakenOver),
@@ -285,7 +290,12 @@ impl Rebuilder {
     }
 
     /// Nobody but readers can hold a lock on the read model now; who waits for one of them is let go by the timeout.
-    async fn truncate<S: Session>(&self, session: &mut S, progress: &mut Progress) -> Result<(), RebuildError> {
+    async fn truncate<S: Session>(
+        &self,
+        session: &mut S,
+        progress: &mut Progress,
+        retries: u32,
+    ) -> Result<(), RebuildError> {
         assert!(progress.fenced, "a truncate before the fence would lose what an append is still applying");
         let sql = self.sql();
         let guard = Call::new(&sql.enter_replay, progress.guard(self.name()));
@@ -295,7 +305,10 @@ impl Rebuilder {
             transaction.rollback().await?;
             return Err(RebuildError::TakenOver);
         }
-        transaction.commit(vec![call(&self.registered().truncate)]).await?;
+        let Registered { truncate, delete, .. } = self.registered();
+        let by_delete = retries > 0 && retries >= self.options.truncate_attempts_max;
+        let empty = if by_delete { delete.iter().map(call).collect() } else { vec![call(truncate)] };
+        transaction.commit(empty).await?;
         progress.phase = Phase::Replaying;
         Ok(())
     }

@@ -60,8 +60,10 @@ struct Inner {
 pub(crate) struct Registered {
     pub(crate) name: Arc<str>,
     pub(crate) projection: Arc<dyn Projection>,
-    /// Empties its read model.
+    /// Empties its read model, all tables at once, since they may refer to each other.
     pub(crate) truncate: Statement,
+    /// The same for those who cannot lock readers out, one a table.
+    pub(crate) delete: Vec<Statement>,
 }
 
 impl EventStore {
@@ -142,7 +144,7 @@ impl EventStore {
         all.extend(rebuild_sql.all());
         all.extend(drain_sql.all());
         all.extend(monitor_sql.all());
-        all.extend(projections.values().map(|registered| &registered.truncate));
+        all.extend(projections.values().flat_map(|it| std::iter::once(&it.truncate).chain(&it.delete)));
         all
     }
 
@@ -245,7 +247,8 @@ fn register(projection: Arc<dyn Projection>) -> Result<Registered, ProjectionErr
     }
     let tables: Vec<String> = projection.tables().iter().map(ToString::to_string).collect();
     let truncate = Statement::new("rebuild.truncate", &format!("TRUNCATE {}", tables.join(", ")));
-    Ok(Registered { name, projection, truncate })
+    let delete = tables.iter().map(|table| Statement::new("rebuild.delete", &format!("DELETE FROM {table}"))).collect();
+    Ok(Registered { name, projection, truncate, delete })
 }
 
 /// Why a store cannot be built.

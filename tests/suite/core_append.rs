@@ -39,11 +39,18 @@ async fn a_conflict_says_what_is_there_and_changes_nothing() {
     let fixture = Fixture::live().await;
     let mut session = fixture.session().await;
     append(&fixture.store, &mut session, "a", 2).await;
-    let cases =
-        [("a", ExpectedVersion::NoStream, Some(2)), ("a", exact(1), Some(2)), ("a", exact(3), Some(2)), ("b", exact(1), None)];
+    let cases = [
+        ("a", ExpectedVersion::NoStream, Some(2)),
+        ("a", exact(1), Some(2)),
+        ("a", exact(3), Some(2)),
+        ("b", exact(1), None),
+    ];
     for (name, expected, found) in cases {
-        let error = fixture.store.append(&mut session, &stream(name), expected, &events(1)).await.expect_err("a conflict");
-        let AppendError::WrongExpectedVersion { actual, .. } = &error else { panic!("expected a conflict, found {error}") };
+        let error =
+            fixture.store.append(&mut session, &stream(name), expected, &events(1)).await.expect_err("a conflict");
+        let AppendError::WrongExpectedVersion { actual, .. } = &error else {
+            panic!("expected a conflict, found {error}")
+        };
         assert_eq!(actual.map(Version::get), found, "{error}");
     }
     assert!(matches!(
@@ -88,10 +95,12 @@ async fn an_event_that_a_projection_cannot_apply_is_rejected() {
     let mut session = fixture.session().await;
     // By its handler, which is asked before anything is sent; by the read model's CHECK, which answers in the last flight.
     let refused = [NewEvent::new("Deposited", json!({ "amount": 1 })), NewEvent::new("Deposited", json!({}))];
-    let error = fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &refused).await.expect_err("no amount");
+    let error =
+        fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &refused).await.expect_err("no amount");
     assert!(matches!(&error, AppendError::Rejected { version, .. } if version.get() == 2), "{error}");
     let failing = [NewEvent::new("Deposited", json!({ "amount": 1000 }))];
-    let error = fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &failing).await.expect_err("CHECK");
+    let error =
+        fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &failing).await.expect_err("CHECK");
     let AppendError::Db(error) = &error else { panic!("expected PostgreSQL's error, found {error}") };
     assert_eq!((error.sqlstate(), error.statement()), (SqlState::CHECK_VIOLATION, Some("ledger.insert")));
 
@@ -173,9 +182,8 @@ async fn an_answer_lost_on_commit_is_an_unknown_outcome() {
     run(&mut killer, "LOCK TABLE public.entries IN EXCLUSIVE MODE").await;
     let store = fixture.store.clone();
     let pid = number(&mut session, "SELECT pg_backend_pid()::bigint").await;
-    let waiting = tokio::spawn(async move {
-        store.append(&mut session, &stream("a"), ExpectedVersion::Any, &events(1)).await
-    });
+    let waiting =
+        tokio::spawn(async move { store.append(&mut session, &stream("a"), ExpectedVersion::Any, &events(1)).await });
     let waits = format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted");
     while number(&mut killer, &waits).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;

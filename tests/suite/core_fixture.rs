@@ -5,26 +5,26 @@ use std::sync::Arc;
 use serde_json::json;
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
-    ApplyError, Call, EventStore, ExpectedVersion, NewEvent, Projection, RecordedEvent, Row, Session, Statement, StreamId,
-    TableName, Value,
+    ApplyError, Call, EventStore, ExpectedVersion, NewEvent, Projection, RecordedEvent, Row, Session, Statement,
+    StreamId, TableName, Value,
 };
 use skiptrace_sim::backend::testbed::{Database, TestBed};
 
 /// The schema of the tests: its name needs every quote that there is.
-pub const SCHEMA: &str = r#"it's "the" store"#;
+pub(crate) const SCHEMA: &str = r#"it's "the" store"#;
 
 /// The name of the projection of the tests.
-pub const LEDGER: &str = "ledger";
+pub(crate) const LEDGER: &str = "ledger";
 
 /// A database with the store's schema and the ledger's read model.
-pub struct Fixture {
-    pub database: Database<'static>,
-    pub store: EventStore,
+pub(crate) struct Fixture {
+    pub(crate) database: Database<'static>,
+    pub(crate) store: EventStore,
 }
 
 impl Fixture {
     /// Migrated, registered, not rebuilt: the ledger is building.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let bed = TestBed::shared().unwrap_or_else(|error| panic!("{error:?}"));
         let database = bed.create_database("core").unwrap_or_else(|error| panic!("{error:?}"));
         let fixture = Self { database, store: store(1) };
@@ -38,41 +38,41 @@ impl Fixture {
     }
 
     /// The same with a live ledger.
-    pub async fn live() -> Self {
+    pub(crate) async fn live() -> Self {
         let fixture = Self::new().await;
         let rebuilder = skiptrace::Rebuilder::new(&fixture.store, LEDGER).expect("it is there");
         rebuilder.run(&mut fixture.session().await).await.expect("the first rebuild");
         fixture
     }
 
-    pub async fn session(&self) -> PostgresSession {
+    pub(crate) async fn session(&self) -> PostgresSession {
         PostgresSession::connect(&self.database.url()).await.expect("connect")
     }
 }
 
 /// A store whose ledger is of `handler_version`.
-pub fn store(handler_version: i64) -> EventStore {
+pub(crate) fn store(handler_version: i64) -> EventStore {
     let builder = EventStore::builder().schema(SCHEMA).projection(Ledger::new(handler_version));
     builder.build().expect("a schema that can be used")
 }
 
-pub fn stream(name: &str) -> StreamId {
+pub(crate) fn stream(name: &str) -> StreamId {
     StreamId::new(name).expect("a name")
 }
 
 /// `count` events of 1 each.
-pub fn events(count: usize) -> Vec<NewEvent> {
+pub(crate) fn events(count: usize) -> Vec<NewEvent> {
     (0..count).map(|_| NewEvent::new("Deposited", json!({ "amount": 1 }))).collect()
 }
 
 /// Appends `count` events, whatever is there.
-pub async fn append(store: &EventStore, session: &mut PostgresSession, name: &str, count: usize) {
+pub(crate) async fn append(store: &EventStore, session: &mut PostgresSession, name: &str, count: usize) {
     let appended = store.append(session, &stream(name), ExpectedVersion::Any, &events(count)).await;
     appended.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Sends one statement of the test's own. `es` in it is the store's schema.
-pub async fn run(session: &mut PostgresSession, sql: &str) -> Vec<Row> {
+pub(crate) async fn run(session: &mut PostgresSession, sql: &str) -> Vec<Row> {
     let quoted = format!("\"{}\"", SCHEMA.replace('"', "\"\""));
     let statement = Statement::new("test", &sql.replace("es.", &format!("{quoted}.")));
     let answer = session.execute(&statement, &[]).await;
@@ -80,14 +80,16 @@ pub async fn run(session: &mut PostgresSession, sql: &str) -> Vec<Row> {
 }
 
 /// The only number of the only row.
-pub async fn number(session: &mut PostgresSession, sql: &str) -> i64 {
+pub(crate) async fn number(session: &mut PostgresSession, sql: &str) -> i64 {
     run(session, sql).await[0].int(0)
 }
 
 /// The read model equals the log: each event once, each stream in its order, and the sums; and nothing is pending.
-pub async fn assert_converged(session: &mut PostgresSession) {
-    let log = run(session, "SELECT stream_id, version, data ->> 'amount' FROM es.events ORDER BY stream_id, version").await;
-    let entries = run(session, "SELECT stream_id, version, amount::text FROM public.entries ORDER BY stream_id, seq").await;
+pub(crate) async fn assert_converged(session: &mut PostgresSession) {
+    let log =
+        run(session, "SELECT stream_id, version, data ->> 'amount' FROM es.events ORDER BY stream_id, version").await;
+    let entries =
+        run(session, "SELECT stream_id, version, amount::text FROM public.entries ORDER BY stream_id, seq").await;
     assert_eq!(entries.len(), log.len(), "entries of the read model and events of the log");
     for (entry, event) in entries.iter().zip(&log) {
         assert_eq!(entry, event, "each stream's entries, in the order in which they were written");
@@ -109,7 +111,7 @@ const LEDGER_TABLES: [&str; 2] = [
 
 /// Writes an entry for each event, and a balance a stream. The handler refuses an event without an amount; the *table* refuses
 /// an amount of 1000 or more.
-pub struct Ledger {
+pub(crate) struct Ledger {
     handler_version: i64,
     tables: [TableName; 2],
     insert: Statement,
@@ -117,7 +119,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(handler_version: i64) -> Self {
+    pub(crate) fn new(handler_version: i64) -> Self {
         Self {
             handler_version,
             tables: [TableName::new("public", "entries"), TableName::new("public", "balances")],

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::json;
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
-    Call, Drainer, EventStore, ExpectedVersion, Monitor, NewEvent, Rebuilder, Session, SetupError, SqlState, Statement, Tag,
-    Value,
+    Call, Drainer, EventStore, ExpectedVersion, Monitor, NewEvent, Rebuilder, Session, SetupError, SqlState, Statement,
+    Tag, Value,
 };
 
 use crate::core_fixture::{Fixture, LEDGER, SCHEMA, append, assert_converged, events, number, run, store, stream};
@@ -43,7 +43,8 @@ async fn a_store_from_its_opening_to_its_drain() {
 #[tokio::test]
 async fn every_statement_can_be_prepared() {
     let fixture = Fixture::new().await;
-    let (client, connection) = tokio_postgres::connect(&fixture.database.url(), tokio_postgres::NoTls).await.expect("connect");
+    let (client, connection) =
+        tokio_postgres::connect(&fixture.database.url(), tokio_postgres::NoTls).await.expect("connect");
     tokio::spawn(connection);
     for statement in fixture.store.statements() {
         let prepared = client.prepare(statement.sql()).await;
@@ -175,7 +176,9 @@ async fn a_lost_connection_is_a_connection_failure() {
     let mut states = Vec::new();
     for _ in 0..2 {
         let error = fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &events(1)).await;
-        let skiptrace::AppendError::Db(error) = error.expect_err("the connection is gone") else { panic!("nothing was sent") };
+        let skiptrace::AppendError::Db(error) = error.expect_err("the connection is gone") else {
+            panic!("nothing was sent")
+        };
         states.push(error.sqlstate());
     }
     assert!(states.iter().all(|state| state.is_connection_lost()), "{states:?}");
@@ -188,7 +191,8 @@ async fn a_lost_connection_is_a_connection_failure() {
 #[tokio::test]
 async fn a_client_that_is_connected_already_will_do() {
     let fixture = Fixture::live().await;
-    let (client, connection) = tokio_postgres::connect(&fixture.database.url(), tokio_postgres::NoTls).await.expect("connect");
+    let (client, connection) =
+        tokio_postgres::connect(&fixture.database.url(), tokio_postgres::NoTls).await.expect("connect");
     tokio::spawn(connection);
     let mut session = PostgresSession::new(client);
     append(&fixture.store, &mut session, "a", 1).await;

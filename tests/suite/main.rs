@@ -3,6 +3,10 @@
 mod cli_status;
 mod cli_usage;
 mod cli_verify;
+mod core_append;
+mod core_fixture;
+mod core_postgres;
+mod core_rebuild;
 mod layers;
 mod stepper;
 mod testbed;
