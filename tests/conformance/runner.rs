@@ -38,6 +38,22 @@ pub(crate) fn on_the_model(name: &str) {
     agree(name, "the model", &found);
 }
 
+/// The model says that it does not know `construct`, in the setup or in every permutation.
+#[track_caller]
+pub(crate) fn refused_by_the_model(name: &str, construct: &str) {
+    let spec = spec(name);
+    let refusal = format!("the model does not support {construct}");
+    match ModelDatabase::new(&layout(&spec)) {
+        Ok(mut database) => {
+            let found = transcript(&spec, &mut database);
+            for permutation in found.split("permutation ").skip(1) {
+                assert!(permutation.contains(&refusal), "expected {refusal:?} in permutation {permutation}");
+            }
+        }
+        Err(error) => assert!(format!("{error:?}").contains(&refusal), "expected {refusal:?}, found {error:?}"),
+    }
+}
+
 pub(crate) fn specs_in_folder() -> Vec<String> {
     let files = fs::read_dir(folder().join("specs")).expect("the folder of specs");
     let name = |path: PathBuf| path.file_stem().expect("a name").to_string_lossy().into_owned();

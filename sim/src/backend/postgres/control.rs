@@ -15,7 +15,7 @@ pub(super) struct Control {
     client: Client,
     blocking_pids: Statement,
     is_there: Statement,
-    deadlock_timeout: Duration,
+    superuser: bool,
 }
 
 impl Control {
@@ -28,16 +28,15 @@ impl Control {
             let is_there = client
                 .prepare("SELECT EXISTS (SELECT FROM pg_stat_get_activity($1) AS a WHERE a.pid IS NOT NULL)")
                 .await?;
-            let ms = "SELECT setting::int8 FROM pg_settings WHERE name = 'deadlock_timeout'";
-            let ms: i64 = client.query_one(ms, &[]).await?.get(0);
-            let deadlock_timeout = Duration::from_millis(ms.unsigned_abs());
-            Ok(Self { client, blocking_pids, is_there, deadlock_timeout })
+            let superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
+            let superuser = client.query_one(superuser, &[]).await?.get(0);
+            Ok(Self { client, blocking_pids, is_there, superuser })
         })
         .await
     }
 
-    pub(super) fn deadlock_timeout(&self) -> Duration {
-        self.deadlock_timeout
+    pub(super) fn is_superuser(&self) -> bool {
+        self.superuser
     }
 
     /// For each of `pids`: who blocks it.

@@ -22,6 +22,9 @@ use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
 use reset::Reset;
 use stepper::{Sent, Stepper};
 
+/// Of a session for which one other waits, two, or more. The test bed's databases have a longer one. Far enough apart for a busy machine.
+const DEADLOCK_TIMEOUTS: [&str; 3] = ["50ms", "5ms", "1ms"];
+
 /// A real server as a [`Database`], in a database of its own that is dropped with this.
 pub struct PostgresDatabase<'bed> {
     // Before the database: its connections go first.
@@ -37,6 +40,8 @@ pub struct PostgresDatabase<'bed> {
     redefined: bool,
     /// A statement of no words.
     nothing: Statement,
+    /// By [`DEADLOCK_TIMEOUTS`]; for a session that is in no transaction (it holds advisory locks, then), and for one that is.
+    look_first: [[Statement; 2]; DEADLOCK_TIMEOUTS.len()],
     layout: Layout,
     database: testbed::Database<'bed>,
     bed: &'bed TestBed,
@@ -58,6 +63,10 @@ impl<'bed> PostgresDatabase<'bed> {
             changed: true,
             redefined: false,
             nothing: Statement::new("stepper.nothing", ""),
+            look_first: DEADLOCK_TIMEOUTS.map(|timeout| {
+                ["SET", "SET LOCAL"]
+                    .map(|set| Statement::new("stepper.look_first", &format!("{set} deadlock_timeout = '{timeout}'")))
+            }),
             layout: layout.clone(),
             database,
             bed,
@@ -76,6 +85,19 @@ impl<'bed> PostgresDatabase<'bed> {
     /// A failure that is not an answer: the server's, with what can be said about it.
     fn alive<T>(&self, result: Result<T, String>) -> Result<T, BackendError> {
         result.map_err(|e| BackendError::Environment(self.bed.diagnose(&e).to_string()))
+    }
+
+    /// What to send before a statement that may close a cycle of waits, so that it is the victim, as in the model. Only a superuser
+    /// may; elsewhere the victim is the server's choice.
+    fn looks_first(&self, session: usize, verb: &str) -> Option<Statement> {
+        let ends = is_one_of(verb, &["COMMIT", "ROLLBACK", "END", "ABORT"]);
+        let (_, control) = self.stepper.control();
+        if ends || !control.is_superuser() {
+            return None;
+        }
+        let waiters = self.stepper.waiters_for(session).min(DEADLOCK_TIMEOUTS.len());
+        let in_transaction = self.in_transaction.get(&session).copied().unwrap_or_default();
+        waiters.checked_sub(1).map(|index| self.look_first[index][usize::from(in_transaction)].clone())
     }
 
     /// Follows transactions; errs where the connection was lost, and not by us.
@@ -132,10 +154,13 @@ impl Database for PostgresDatabase<'_> {
     fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError> {
         let verb = first_word(statement.sql());
         self.redefined |= is_one_of(verb, &["CREATE", "DROP", "ALTER"]);
-        let may_wait = !is_one_of(verb, &["BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT"]);
+        let looks_first = self.looks_first(session, verb);
         let (statement, params, nothing) = (statement.clone(), params.to_vec(), self.nothing.clone());
-        let sent = self.stepper.send(session, may_wait, move |mut connection| {
+        let sent = self.stepper.send(session, move |mut connection| {
             Box::pin(async move {
+                if let Some(looks_first) = looks_first {
+                    let _ = connection.execute(&looks_first, &[]).await;
+                }
                 let answer = connection.execute(&statement, &params).await;
                 if answer.is_err() {
                     // The server sends an error before it rolls back and frees the locks. What is sent next is read after that.

@@ -7,9 +7,9 @@
 //! - When a releasing statement has been answered, its locks have been handed over: whoever got one does not count as blocked any
 //!   more, and is waited for until it answers or blocks again. Source: PostgreSQL, src/backend/storage/lmgr/lock.c, `LockRelease`, and
 //!   `pg_blocking_pids`; src/test/isolation/isolationtester.c goes the same way.
-//! - A cycle ends through the server's deadlock detector. Each waiter runs it once, `deadlock_timeout` after its wait began, so
-//!   that the victim is whoever closed the cycle, unless it did so before an earlier waiter has looked. Hence the stepper lets earlier waiters look
-//!   first, which takes milliseconds where it may set `deadlock_timeout`. (Where it may not, the victim is the server's choice.)
+//! - A cycle ends through the server's deadlock detector. Each waiter runs it once, `deadlock_timeout` after its wait began, and
+//!   the first that finds a cycle is the victim. So that this does not depend on how fast anybody was, a session is to look the sooner the
+//!   more others wait for it ([`Stepper::waiters_for`]): whoever closes a cycle has all its others waiting for it, and they had fewer.
 //!
 //! Only sessions of ours count as blockers. A wait for anybody else, and everything else that takes too long, ends after
 //! [`SETTLE_MAX`] in an error that says who waits for what.
@@ -30,10 +30,6 @@ const ANSWER_SOON: Duration = Duration::from_micros(150);
 const ANSWER_LATE: Duration = Duration::from_millis(1);
 /// No step takes longer, or it is an error.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
-/// From when the deadlock detector is due until it has certainly run.
-const DETECTOR_RUNS: Duration = Duration::from_micros(300);
-/// Where `deadlock_timeout` is longer than this, nobody waits for it.
-const DETECTOR_SOON: Duration = Duration::from_millis(50);
 
 /// A statement on its way: gives the connection back with the answer.
 pub(super) type Flight<C, A> = Pin<Box<dyn Future<Output = (C, A)>>>;
@@ -63,9 +59,8 @@ struct Busy<C, A> {
     flight: Flight<C, A>,
     /// Orders the waiting statements by when they were sent.
     number: u64,
-    /// Who blocked it when last looked, and since when it is known.
+    /// Who blocked it when last looked.
     blockers: Vec<usize>,
-    blocked_since: Option<Instant>,
 }
 
 /// What became of a statement that was sent.
@@ -112,24 +107,15 @@ impl<C, A> Stepper<C, A> {
         self.sessions.iter().filter(|(_, s)| matches!(s.state, State::Busy(_))).map(|(number, _)| *number).collect()
     }
 
-    /// Sends on a session that waits for nothing. `may_wait`: false for a statement that takes no lock (COMMIT, ROLLBACK).
-    pub(super) fn send(
-        &mut self,
-        session: usize,
-        may_wait: bool,
-        flight: impl FnOnce(C) -> Flight<C, A>,
-    ) -> Result<Sent<A>, String> {
-        if may_wait {
-            self.let_the_detector_run(session);
-        }
+    /// Sends on a session that waits for nothing.
+    pub(super) fn send(&mut self, session: usize, flight: impl FnOnce(C) -> Flight<C, A>) -> Result<Sent<A>, String> {
         let number = self.next_flight;
         self.next_flight += 1;
         let entry = self.sessions.get_mut(&session).unwrap_or_else(|| panic!("session {session} is not connected"));
         let State::Idle(connection) = std::mem::replace(&mut entry.state, State::Between) else {
             panic!("session {session} was sent a statement while it waits");
         };
-        entry.state =
-            State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new(), blocked_since: None });
+        entry.state = State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new() });
         let mut answers = self.settle(Some(session))?;
         let own = answers.remove(&number);
         self.wake(answers);
@@ -254,28 +240,14 @@ impl<C, A> Stepper<C, A> {
     fn remember(&mut self, look: &BTreeMap<usize, Vec<usize>>) {
         for (number, blockers) in look {
             if let Some(Session { state: State::Busy(busy), .. }) = self.sessions.get_mut(number) {
-                if busy.blocked_since.is_none() || busy.blockers != *blockers {
-                    busy.blocked_since = Some(now());
-                    busy.blockers.clone_from(blockers);
-                }
+                busy.blockers.clone_from(blockers);
             }
         }
     }
 
-    /// Before `session`, for which somebody waits, may close a cycle: whoever waits has looked for one.
-    fn let_the_detector_run(&self, session: usize) {
-        let timeout = self.control.deadlock_timeout();
-        if timeout > DETECTOR_SOON {
-            return;
-        }
-        let waiting_for_it = self.waiting().into_iter().filter(|waiter| self.reaches(*waiter, session));
-        let due = waiting_for_it.filter_map(|waiter| match &self.sessions[&waiter].state {
-            State::Busy(busy) => busy.blocked_since.map(|since| since + timeout + DETECTOR_RUNS),
-            State::Idle(_) | State::Between => None,
-        });
-        if let Some(due) = due.max() {
-            std::thread::sleep(due.saturating_duration_since(now()));
-        }
+    /// How many wait for `session`, or for somebody who does: if it waits too, that may close a cycle.
+    pub(super) fn waiters_for(&self, session: usize) -> usize {
+        self.waiting().into_iter().filter(|waiter| self.reaches(*waiter, session)).count()
     }
 
     fn reaches(&self, waiter: usize, session: usize) -> bool {

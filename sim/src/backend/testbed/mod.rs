@@ -239,7 +239,7 @@ impl TestBed {
         let database = Database { bed: self, name };
         // Only a superuser may; without it a deadlock takes the server's own time to be found.
         let settings = format!(
-            "ALTER DATABASE \"{0}\" SET deadlock_timeout = '1ms'; ALTER DATABASE \"{0}\" SET lc_messages = 'C'",
+            "ALTER DATABASE \"{0}\" SET deadlock_timeout = '500ms'; ALTER DATABASE \"{0}\" SET lc_messages = 'C'",
             database.name
         );
         match admin::batch(&self.url, &settings) {
