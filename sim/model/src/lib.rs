@@ -29,8 +29,8 @@
 //! # What is modelled
 //!
 //! **Versions and snapshots.** A row is a chain of versions, each with the transaction that wrote it and the one that ended it. READ COMMITTED
-//! takes a snapshot a statement, after its table locks were granted, and keeps it while the statement waits; REPEATABLE READ keeps the first one and
-//! fails with 40001. A snapshot's upper end is the latest *completed* transaction id plus one, as in PostgreSQL. Ids are assigned when
+//! takes a snapshot a statement, after its table locks were granted, and keeps it while the statement waits; REPEATABLE READ takes one
+//! for all, before its first statement waits for a table, and fails with 40001. A snapshot's upper end is the latest *completed* transaction id plus one, as in PostgreSQL. Ids are assigned when
 //! PostgreSQL assigns them: with the first row that is written or locked, not by BEGIN, and not by an ON CONFLICT that waits.
 //! Commands have numbers, so that a statement does not see its own writes.
 //!
@@ -71,6 +71,7 @@ mod catalog;
 mod compile;
 mod error;
 mod exec;
+#[cfg(test)]
 mod explain;
 mod function;
 mod lock;

@@ -138,8 +138,8 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
             })?;
             Ok(sum.unwrap_or(Value::Null))
         }
-        AggregateFunction::Min => Ok(values.filter(present).min_by(|left, right| order(left, right)).unwrap_or(Value::Null)),
-        AggregateFunction::Max => Ok(values.filter(present).max_by(|left, right| order(left, right)).unwrap_or(Value::Null)),
+        AggregateFunction::Min => Ok(values.filter(present).min_by(order).unwrap_or(Value::Null)),
+        AggregateFunction::Max => Ok(values.filter(present).max_by(order).unwrap_or(Value::Null)),
         AggregateFunction::BoolAnd | AggregateFunction::BoolOr => {
             let decisive = aggregate.function == AggregateFunction::BoolOr;
             let mut any = false;

@@ -256,7 +256,8 @@ fn tag_name(kind: QueryKind) -> &'static str {
 
 /// Whether a statement that waits does so before it has begun to read.
 pub(crate) fn waits_for_table(core: &Core, me: u16, plan: &Plan) -> bool {
-    matches!(plan.body, Body::Utility(_)) || core.session(me).activation_ref().is_some_and(|act| act.phase == Phase::Locks)
+    matches!(plan.body, Body::Utility(_))
+        || core.session(me).activation_ref().is_some_and(|act| act.phase == Phase::Locks)
 }
 
 /// Starts or goes on with a statement.
@@ -295,6 +296,11 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
 impl Exec<'_> {
     fn run(&mut self) -> Result<(), Interrupt> {
         if self.act.phase == Phase::Locks {
+            // A transaction's one snapshot is taken for parse analysis already, before table locks are waited for; READ COMMITTED
+            // takes another one to execute with (`exec_simple_query`, `exec_bind_message`).
+            if self.isolation() == Isolation::RepeatableRead {
+                self.core.take_snapshot(self.me, &mut self.act.snapshot);
+            }
             while let Some((table, mode)) = self.query.locks.get(self.act.at) {
                 self.core.lock_table(self.me, *table, *mode)?;
                 self.act.at += 1;

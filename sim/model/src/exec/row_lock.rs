@@ -161,7 +161,8 @@ impl Exec<'_> {
         let mut tuple = tuple;
         loop {
             let header = *self.core.tables[table as usize].header(tuple);
-            if header.xmax == NO_XID || header.next == NO_TUPLE || self.core.xacts.state(header.xmax) == State::Aborted {
+            if header.xmax == NO_XID || header.next == NO_TUPLE || self.core.xacts.state(header.xmax) == State::Aborted
+            {
                 return Ok(());
             }
             tuple = header.next;

@@ -254,3 +254,40 @@ fn savepoints_have_ids_of_their_own() {
         "#]],
     );
 }
+
+#[test]
+fn repeatable_read_takes_its_snapshot_before_it_waits_for_a_table() {
+    check(
+        "
+        setup: CREATE TABLE t (id int PRIMARY KEY, n int)
+        a: BEGIN
+        a: LOCK TABLE t IN SHARE MODE
+        a: INSERT INTO t VALUES (1, 1)
+        b: BEGIN ISOLATION LEVEL REPEATABLE READ
+        b: DELETE FROM t
+        c: DELETE FROM t WHERE n = 1
+        a: COMMIT
+        b: COMMIT
+        ",
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: LOCK TABLE t IN SHARE MODE
+              Other("LOCK TABLE") 0
+            a: INSERT INTO t VALUES (1, 1)
+              Insert 1
+            b: BEGIN ISOLATION LEVEL REPEATABLE READ
+              Begin 0
+            b: DELETE FROM t
+              waits
+            c: DELETE FROM t WHERE n = 1
+              waits
+            a: COMMIT
+              Commit 0
+                b: Delete 0
+                c: Delete 1
+            b: COMMIT
+              Commit 0
+        "#]],
+    );
+}
