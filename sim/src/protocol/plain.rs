@@ -25,6 +25,7 @@ pub(super) struct Plain {
     find_append: Statement,
     lock_events: Statement,
     set_building: Statement,
+    forget_snapshot: Statement,
     truncate: Statement,
     take_snapshot: Statement,
     replay: Statement,
@@ -82,10 +83,8 @@ impl Plain {
                 "SELECT count(*) FROM plain.events WHERE stream_id = $1 AND append_id = $2",
             ),
             lock_events: statement("rebuild.keep_appends_out", "LOCK TABLE plain.events IN EXCLUSIVE MODE"),
-            set_building: statement(
-                "rebuild.set_building",
-                "UPDATE plain.generations SET state = 'building', checkpoint = '1:1:'",
-            ),
+            set_building: statement("rebuild.set_building", "UPDATE plain.generations SET state = 'building'"),
+            forget_snapshot: statement("rebuild.forget_snapshot", "UPDATE plain.generations SET checkpoint = '1:1:'"),
             truncate: statement("rebuild.truncate", "TRUNCATE plain.applied"),
             take_snapshot: statement(
                 "rebuild.take_snapshot",
@@ -153,6 +152,7 @@ impl Plain {
         self.begin(session).await?;
         session.execute(&self.lock_events, &[]).await?;
         session.execute(&self.set_building, &[]).await?;
+        session.execute(&self.forget_snapshot, &[]).await?;
         session.execute(&self.truncate, &[]).await?;
         self.commit(session).await
     }
@@ -161,6 +161,7 @@ impl Plain {
     pub(super) async fn start_unguarded(&self, session: &mut SimSession) -> Result<(), DbError> {
         self.begin(session).await?;
         session.execute(&self.set_building, &[]).await?;
+        session.execute(&self.forget_snapshot, &[]).await?;
         self.commit(session).await
     }
 
