@@ -20,7 +20,7 @@ pub(crate) type IndexId = u16;
 /// A sequence, by number. Tables and sequences share one row of numbers.
 pub(crate) type SequenceId = u32;
 
-/// PostgreSQL's FirstNormalObjectId: what a user creates has OIDs from here on.
+/// PostgreSQL's `FirstNormalObjectId`: what a user creates has OIDs from here on.
 const FIRST_OID: u32 = 16384;
 
 /// A table as DDL describes it.

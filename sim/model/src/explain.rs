@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use crate::catalog::{Catalog, TableId};
-use crate::plan::{Body, ConflictAction, EXCLUDED, Expr, Node, NodeId, OWN_ROW, OnConflict, Plan, Query, Returning, SlotId, SubqueryKind};
+use crate::plan::{
+    Body, ConflictAction, EXCLUDED, Expr, Node, NodeId, OWN_ROW, OnConflict, Plan, Query, Returning, SlotId,
+    SubqueryKind,
+};
 use crate::types::Value;
 use crate::types::text::type_name;
 
@@ -70,14 +73,18 @@ impl Text<'_> {
     }
 
     fn head(&self, node: &Node) -> String {
-        let filter = |filter: &Option<Expr>| filter.as_ref().map_or(String::new(), |filter| format!(" where {}", self.expr(filter)));
+        let filter = |filter: &Option<Expr>| {
+            filter.as_ref().map_or(String::new(), |filter| format!(" where {}", self.expr(filter)))
+        };
         match node {
             Node::OneRow => "OneRow".to_owned(),
             Node::Values { slot, rows } => {
                 let rows: Vec<String> = rows.iter().map(|row| format!("({})", self.exprs(row))).collect();
                 format!("Values -> s{slot}: {}", rows.join(", "))
             }
-            Node::SeqScan { slot, table, filter: test } => format!("SeqScan {} -> s{slot}{}", self.table(*table), filter(test)),
+            Node::SeqScan { slot, table, filter: test } => {
+                format!("SeqScan {} -> s{slot}{}", self.table(*table), filter(test))
+            }
             Node::IndexScan { slot, table, index, keys, filter: test } => {
                 let name = &self.catalog.table(*table).indexes[usize::from(*index)].name;
                 format!("IndexScan {} -> s{slot} by {name} ({}){}", self.table(*table), self.exprs(keys), filter(test))
@@ -88,7 +95,9 @@ impl Text<'_> {
                 format!("FunctionScan {function:?}({}){numbered} -> s{slot}{}", self.exprs(args), filter(test))
             }
             Node::CteScan { slot, cte, filter: test } => format!("CteScan c{cte} -> s{slot}{}", filter(test)),
-            Node::NestLoop { outer: _, inner: _, kind, on, inner_slots: _ } => format!("NestLoop {kind:?}{}", filter(on)),
+            Node::NestLoop { outer: _, inner: _, kind, on, inner_slots: _ } => {
+                format!("NestLoop {kind:?}{}", filter(on))
+            }
             Node::Filter { input: _, condition } => format!("Filter {}", self.expr(condition)),
             Node::Project { input: _, slot, exprs } => format!("Project -> s{slot}: {}", self.exprs(exprs)),
             Node::Distinct { input: _, slot } => format!("Distinct s{slot}"),
@@ -99,14 +108,17 @@ impl Text<'_> {
 
     /// The nodes that read all their input, or change rows.
     fn head_of_rows(&self, node: &Node) -> String {
-        let when = |what: &str, exprs: &[Expr]| if exprs.is_empty() { String::new() } else { format!(" {what} {}", self.exprs(exprs)) };
+        let when = |what: &str, exprs: &[Expr]| {
+            if exprs.is_empty() { String::new() } else { format!(" {what} {}", self.exprs(exprs)) }
+        };
         match node {
             Node::Aggregate { input: _, slot, keys, aggregates } => {
                 let all: Vec<String> = aggregates
                     .iter()
                     .map(|aggregate| {
                         let distinct = if aggregate.distinct { "distinct " } else { "" };
-                        let filter = aggregate.filter.as_ref().map_or(String::new(), |f| format!(" filter {}", self.expr(f)));
+                        let filter =
+                            aggregate.filter.as_ref().map_or(String::new(), |f| format!(" filter {}", self.expr(f)));
                         format!("{:?}({distinct}{}){filter}", aggregate.function, self.exprs(&aggregate.args))
                     })
                     .collect();
@@ -124,12 +136,16 @@ impl Text<'_> {
                 format!("Sort {}", keys.join(", "))
             }
             Node::Limit { input: _, limit, offset } => {
-                let text = |name: &str, expr: &Option<Expr>| expr.as_ref().map_or(String::new(), |expr| format!(" {name} {}", self.expr(expr)));
+                let text = |name: &str, expr: &Option<Expr>| {
+                    expr.as_ref().map_or(String::new(), |expr| format!(" {name} {}", self.expr(expr)))
+                };
                 format!("Limit{}{}", text("limit", limit), text("offset", offset))
             }
             Node::LockRows { input: _, targets, recheck } => {
-                let targets: Vec<String> =
-                    targets.iter().map(|target| format!("s{} {:?} {:?}", target.slot, target.strength, target.wait)).collect();
+                let targets: Vec<String> = targets
+                    .iter()
+                    .map(|target| format!("s{} {:?} {:?}", target.slot, target.strength, target.wait))
+                    .collect();
                 format!("LockRows {}{}", targets.join(", "), when("recheck", recheck))
             }
             Node::Insert { input: _, source, table, on_conflict, returning } => {
@@ -139,7 +155,11 @@ impl Text<'_> {
             Node::Update { input: _, target, table, set, recheck, returning } => {
                 let set = self.set(*table, set);
                 let again = when("recheck", recheck);
-                format!("Update {} s{target} set {set}{again}{}", self.table(*table), self.returning(returning.as_ref()))
+                format!(
+                    "Update {} s{target} set {set}{again}{}",
+                    self.table(*table),
+                    self.returning(returning.as_ref())
+                )
             }
             Node::Delete { input: _, target, table, recheck, returning } => {
                 let again = when("recheck", recheck);
@@ -155,7 +175,8 @@ impl Text<'_> {
         match action {
             ConflictAction::Nothing => format!(" on conflict {name} nothing"),
             ConflictAction::Update { existing, set, condition } => {
-                let condition = condition.as_ref().map_or(String::new(), |condition| format!(" where {}", self.expr(condition)));
+                let condition =
+                    condition.as_ref().map_or(String::new(), |condition| format!(" where {}", self.expr(condition)));
                 format!(" on conflict {name} update s{existing} set {}{condition}", self.set(table, set))
             }
         }
@@ -163,7 +184,9 @@ impl Text<'_> {
 
     fn set(&self, table: TableId, set: &[(u16, Expr)]) -> String {
         let def = self.catalog.table(table);
-        let all = set.iter().map(|(column, expr)| format!("{} = {}", def.columns[usize::from(*column)].name, self.expr(expr)));
+        let all = set
+            .iter()
+            .map(|(column, expr)| format!("{} = {}", def.columns[usize::from(*column)].name, self.expr(expr)));
         all.collect::<Vec<_>>().join(", ")
     }
 
@@ -195,10 +218,14 @@ impl Text<'_> {
             Expr::AnyAll { op, left, array, all } => {
                 format!("{} {} {}({})", self.expr(left), sign(*op), if *all { "all" } else { "any" }, self.expr(array))
             }
-            Expr::InList { expr, list, negated } => format!("{} {}in ({})", self.expr(expr), not(*negated), self.exprs(list)),
+            Expr::InList { expr, list, negated } => {
+                format!("{} {}in ({})", self.expr(expr), not(*negated), self.exprs(list))
+            }
             Expr::Case { arms, otherwise } => {
-                let arms: Vec<String> =
-                    arms.iter().map(|(test, result)| format!("when {} then {}", self.expr(test), self.expr(result))).collect();
+                let arms: Vec<String> = arms
+                    .iter()
+                    .map(|(test, result)| format!("when {} then {}", self.expr(test), self.expr(result)))
+                    .collect();
                 let otherwise = otherwise.as_ref().map_or(String::new(), |expr| format!(" else {}", self.expr(expr)));
                 format!("case {}{otherwise} end", arms.join(" "))
             }

@@ -124,9 +124,22 @@ pub(crate) enum Node {
     /// FOR UPDATE and its weaker forms: locks each row's tuple, waits for whoever has it, and re-checks.
     LockRows { input: NodeId, targets: Vec<RowLockTarget>, recheck: Vec<Expr> },
     /// Inserts the row in `source`, whose columns are the table's, in their order, defaults filled in.
-    Insert { input: NodeId, source: SlotId, table: TableId, on_conflict: Option<OnConflict>, returning: Option<Returning> },
+    Insert {
+        input: NodeId,
+        source: SlotId,
+        table: TableId,
+        on_conflict: Option<OnConflict>,
+        returning: Option<Returning>,
+    },
     /// Updates the tuple in `target`.
-    Update { input: NodeId, target: SlotId, table: TableId, set: Vec<(ColumnId, Expr)>, recheck: Vec<Expr>, returning: Option<Returning> },
+    Update {
+        input: NodeId,
+        target: SlotId,
+        table: TableId,
+        set: Vec<(ColumnId, Expr)>,
+        recheck: Vec<Expr>,
+        returning: Option<Returning>,
+    },
     /// Deletes the tuple in `target`.
     Delete { input: NodeId, target: SlotId, table: TableId, recheck: Vec<Expr>, returning: Option<Returning> },
 }
@@ -225,44 +238,90 @@ pub(crate) enum Expr {
     Const(Value),
     /// `$1` is 0.
     Param(u16),
-    Column { slot: SlotId, column: ColumnId },
+    Column {
+        slot: SlotId,
+        column: ColumnId,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
-    IsNull { expr: Box<Expr>, negated: bool },
+    IsNull {
+        expr: Box<Expr>,
+        negated: bool,
+    },
     /// `IS [NOT] TRUE`, `IS [NOT] FALSE`.
-    IsBool { expr: Box<Expr>, value: bool, negated: bool },
-    IsDistinct { left: Box<Expr>, right: Box<Expr>, negated: bool },
+    IsBool {
+        expr: Box<Expr>,
+        value: bool,
+        negated: bool,
+    },
+    IsDistinct {
+        left: Box<Expr>,
+        right: Box<Expr>,
+        negated: bool,
+    },
     /// Both sides have one type; NULL if either is NULL.
-    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        op: CompareOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `left op ANY (array)`, `left op ALL (array)`; `IN (list)` of constants is ANY over an array.
-    AnyAll { op: CompareOp, left: Box<Expr>, array: Box<Expr>, all: bool },
+    AnyAll {
+        op: CompareOp,
+        left: Box<Expr>,
+        array: Box<Expr>,
+        all: bool,
+    },
     /// `IN (a, b, ..)` of arbitrary expressions.
-    InList { expr: Box<Expr>, list: Vec<Expr>, negated: bool },
+    InList {
+        expr: Box<Expr>,
+        list: Vec<Expr>,
+        negated: bool,
+    },
     /// CASE; with an operand, each WHEN has become a comparison.
-    Case { arms: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>> },
+    Case {
+        arms: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+    },
     /// Evaluates its arguments only as far as it needs them.
     Coalesce(Vec<Expr>),
     /// ARRAY[..].
     Array(Vec<Expr>),
     /// A pure function or operator of its arguments' values.
-    Call { function: Function, args: Vec<Expr> },
+    Call {
+        function: Function,
+        args: Vec<Expr>,
+    },
     /// A function that reads or changes the server: may wait.
-    ServerCall { function: ServerFunction, args: Vec<Expr> },
+    ServerCall {
+        function: ServerFunction,
+        args: Vec<Expr>,
+    },
     /// nextval of a known sequence: an identity or serial default.
     NextVal(SequenceId),
     /// A subquery of this statement, run anew for each evaluation.
-    Subquery { kind: SubqueryKind, root: NodeId, output: SlotId },
+    Subquery {
+        kind: SubqueryKind,
+        root: NodeId,
+        output: SlotId,
+    },
 }
 
 /// How a subquery's rows become a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SubqueryKind {
-    Exists { negated: bool },
+    Exists {
+        negated: bool,
+    },
     /// Its only row's only column; NULL without a row; more rows are an error (21000).
     Scalar,
     /// `left op ANY (SELECT ..)`; `IN` is `=`, `NOT IN` is `<> ALL`.
-    AnyAll { op: CompareOp, left: Box<Expr>, all: bool },
+    AnyAll {
+        op: CompareOp,
+        left: Box<Expr>,
+        all: bool,
+    },
     /// `ARRAY(SELECT ..)`.
     Array,
 }
@@ -290,19 +349,52 @@ pub(crate) enum Utility {
     /// SET TRANSACTION.
     SetTransaction(TransactionModes),
     /// SET and SET LOCAL of a known setting.
-    Set { name: Arc<str>, value: Option<Arc<str>>, local: bool },
+    Set {
+        name: Arc<str>,
+        value: Option<Arc<str>>,
+        local: bool,
+    },
     Show(Arc<str>),
-    LockTable { tables: Vec<TableId>, mode: TableLockMode, nowait: bool },
-    Truncate { tables: Vec<TableId>, restart_identity: bool },
-    CreateSchema { name: Arc<str>, if_not_exists: bool },
+    LockTable {
+        tables: Vec<TableId>,
+        mode: TableLockMode,
+        nowait: bool,
+    },
+    Truncate {
+        tables: Vec<TableId>,
+        restart_identity: bool,
+    },
+    CreateSchema {
+        name: Arc<str>,
+        if_not_exists: bool,
+    },
     /// `sequences` are those of serial and identity columns.
-    CreateTable { table: Box<TableDef>, sequences: Vec<(ColumnId, SequenceDef)>, if_not_exists: bool },
-    CreateIndex { table: TableId, index: Box<IndexDef>, if_not_exists: bool },
-    CreateSequence { sequence: Box<SequenceDef>, if_not_exists: bool },
-    DropTable { tables: Vec<TableId> },
-    DropSchema { name: Arc<str>, cascade: bool, if_exists: bool },
+    CreateTable {
+        table: Box<TableDef>,
+        sequences: Vec<(ColumnId, SequenceDef)>,
+        if_not_exists: bool,
+    },
+    CreateIndex {
+        table: TableId,
+        index: Box<IndexDef>,
+        if_not_exists: bool,
+    },
+    CreateSequence {
+        sequence: Box<SequenceDef>,
+        if_not_exists: bool,
+    },
+    DropTable {
+        tables: Vec<TableId>,
+    },
+    DropSchema {
+        name: Arc<str>,
+        cascade: bool,
+        if_exists: bool,
+    },
     /// Nothing to do in the model, and nothing that a schedule could see: COMMENT ON.
-    Nothing { tag: &'static str },
+    Nothing {
+        tag: &'static str,
+    },
 }
 
 /// What BEGIN and SET TRANSACTION say; none: not said.

@@ -93,7 +93,7 @@ impl Builder<'_> {
         self.node(Node::Aggregate { input, slot, keys, aggregates })
     }
 
-    /// Whoever groups by a primary key can read all the table's columns. Source: PostgreSQL, parse_agg.c, check_functional_grouping.
+    /// Whoever groups by a primary key can read all the table's columns. Source: PostgreSQL, `parse_agg.c`, `check_functional_grouping`.
     fn add_dependent_columns(&mut self, keys: &mut Vec<Expr>) {
         let sources = self.scope().sources.clone();
         for source in sources {
@@ -134,7 +134,8 @@ impl Builder<'_> {
     fn check_grouped(&mut self, slot: SlotId, column: u16) -> Result<(), Error> {
         let Some(source) = self.scope().sources.iter().find(|source| source.slot == slot) else { return Ok(()) };
         let name = format!("{}.{}", source.name, source.columns[usize::from(column)].0);
-        let message = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        let message =
+            format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
         Err(Error::new("42803", message))
     }
 

@@ -45,7 +45,8 @@ pub(super) fn plain_arg(arg: &FunctionArg) -> Result<&ast::Expr, Error> {
 }
 
 fn take_apart(function: &ast::Function) -> Result<Call<'_>, Error> {
-    let ast::Function { name: _, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } = function;
+    let ast::Function { name: _, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } =
+        function;
     refuse_if(*uses_odbc_syntax, "ODBC function calls")?;
     refuse_if(!matches!(parameters, FunctionArguments::None), "parametric functions")?;
     refuse_if(!within_group.is_empty(), "WITHIN GROUP")?;
@@ -78,8 +79,21 @@ fn take_apart(function: &ast::Function) -> Result<Call<'_>, Error> {
 fn is_polymorphic(name: &str) -> bool {
     matches!(
         name,
-        "coalesce" | "nullif" | "greatest" | "least" | "concat" | "to_jsonb" | "jsonb_build_object" | "jsonb_build_array"
-            | "array_length" | "cardinality" | "array_append" | "array_prepend" | "array_cat" | "array_remove" | "array_position"
+        "coalesce"
+            | "nullif"
+            | "greatest"
+            | "least"
+            | "concat"
+            | "to_jsonb"
+            | "jsonb_build_object"
+            | "jsonb_build_array"
+            | "array_length"
+            | "cardinality"
+            | "array_append"
+            | "array_prepend"
+            | "array_cat"
+            | "array_remove"
+            | "array_position"
     )
 }
 
@@ -119,13 +133,15 @@ impl Builder<'_> {
         match found.callee {
             Callee::Aggregate(function) => {
                 if let (AggregateFunction::Sum, [INT8]) = (function, found.args) {
-                    exprs = exprs.into_iter().map(|expr| super::coerce::call(Function::IntToNumeric, vec![expr])).collect();
+                    exprs =
+                        exprs.into_iter().map(|expr| super::coerce::call(Function::IntToNumeric, vec![expr])).collect();
                 }
                 let aggregate = self.aggregate_parts(function, exprs, &call)?;
                 self.add_aggregate(aggregate, found.result, &name)
             }
             _ if !call.is_plain() => {
-                let message = format!("DISTINCT, FILTER or ORDER BY specified, but {name} is not an aggregate function");
+                let message =
+                    format!("DISTINCT, FILTER or ORDER BY specified, but {name} is not an aggregate function");
                 Err(Error::new("42809", message))
             }
             Callee::Pure(function) => Ok(Typed { expr: super::coerce::call(function, exprs), ty: found.result }),
@@ -155,7 +171,7 @@ impl Builder<'_> {
         let value = match &def.columns[usize::from(place)].default {
             Some(Expr::NextVal(id)) => {
                 let sequence = self.catalog.sequence(*id);
-                let quote = |name: &str| crate::types::text::quote_name(name);
+                let quote = text::quote_name;
                 Value::Text(format!("{}.{}", quote(&sequence.schema), quote(&sequence.name)).into())
             }
             _ => Value::Null,
@@ -202,7 +218,10 @@ impl Builder<'_> {
                 let right = args.remove(1);
                 let left = args.remove(0);
                 let ty = if left.ty == UNKNOWN { if right.ty == UNKNOWN { TEXT } else { right.ty } } else { left.ty };
-                refuse_if(left.ty != right.ty && left.ty != UNKNOWN && right.ty != UNKNOWN && ty == NUMERIC, "nullif of two types")?;
+                refuse_if(
+                    left.ty != right.ty && left.ty != UNKNOWN && right.ty != UNKNOWN && ty == NUMERIC,
+                    "nullif of two types",
+                )?;
                 let (left, right) = self.comparable(CompareOp::Eq, left, right)?;
                 Ok(Typed { expr: call(Function::NullIf, vec![left, right]), ty })
             }
@@ -217,7 +236,10 @@ impl Builder<'_> {
             }
             ("to_jsonb", 1) => {
                 if args[0].ty == UNKNOWN {
-                    return Err(Error::new("42804", "could not determine polymorphic type because input has type unknown"));
+                    return Err(Error::new(
+                        "42804",
+                        "could not determine polymorphic type because input has type unknown",
+                    ));
                 }
                 let arg = args.remove(0);
                 Ok(Typed { expr: call(Function::ToJsonb(arg.ty), vec![arg.expr]), ty: JSONB })
@@ -301,9 +323,15 @@ impl Builder<'_> {
                 Type::Array(_) => return Err(Error::refused("arrays of more than one dimension")),
             },
             _ => {
-                let none = matches!(arg.ty, Type::Scalar(Scalar::Bool | Scalar::Jsonb | Scalar::Xid | Scalar::Snapshot | Scalar::Void));
+                let none = matches!(
+                    arg.ty,
+                    Type::Scalar(Scalar::Bool | Scalar::Jsonb | Scalar::Xid | Scalar::Snapshot | Scalar::Void)
+                );
                 if none {
-                    return Err(Error::new("42883", format!("function {name}({}) does not exist", text::type_name(arg.ty))));
+                    return Err(Error::new(
+                        "42883",
+                        format!("function {name}({}) does not exist", text::type_name(arg.ty)),
+                    ));
                 }
                 arg.ty
             }
@@ -320,7 +348,12 @@ impl Builder<'_> {
         self.inside_aggregate(|builder| args.iter().map(|arg| builder.expr(arg)).collect())
     }
 
-    fn aggregate_parts(&mut self, function: AggregateFunction, args: Vec<Expr>, call: &Call<'_>) -> Result<Aggregate, Error> {
+    fn aggregate_parts(
+        &mut self,
+        function: AggregateFunction,
+        args: Vec<Expr>,
+        call: &Call<'_>,
+    ) -> Result<Aggregate, Error> {
         let filter = match call.filter {
             Some(filter) => Some(self.inside_aggregate(|builder| {
                 let filter = builder.expr(filter)?;

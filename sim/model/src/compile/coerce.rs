@@ -1,6 +1,6 @@
 //! Types: names of types, casts, and what an untyped literal or parameter becomes.
 //!
-//! Source: PostgreSQL's manual, chapter 10; src/backend/parser/parse_coerce.c.
+//! Source: PostgreSQL's manual, chapter 10; `src/backend/parser/parse_coerce.c`.
 
 use sqlparser::ast::{ArrayElemTypeDef, DataType, TimezoneInfo};
 
@@ -41,13 +41,11 @@ pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
         DataType::SmallInt(None) | DataType::Int2(None) => Scalar::Int2,
         DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => Scalar::Int4,
         DataType::BigInt(None) | DataType::Int8(None) => Scalar::Int8,
-        DataType::Numeric(sqlparser::ast::ExactNumberInfo::None) | DataType::Decimal(sqlparser::ast::ExactNumberInfo::None) => {
-            Scalar::Numeric
-        }
+        DataType::Numeric(sqlparser::ast::ExactNumberInfo::None)
+        | DataType::Decimal(sqlparser::ast::ExactNumberInfo::None) => Scalar::Numeric,
         DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => Scalar::Text,
         DataType::JSONB => Scalar::Jsonb,
         DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => Scalar::Timestamptz,
-        DataType::TimestampNtz(None) => return refused(),
         DataType::Regclass => Scalar::Regclass,
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
             return match data_type(element)? {
@@ -86,7 +84,6 @@ fn named_type(name: &str) -> Result<Type, Error> {
         "oid" => Scalar::Oid,
         "regclass" => Scalar::Regclass,
         "pg_snapshot" => Scalar::Snapshot,
-        "void" | "unknown" => return Err(Error::refused(format!("the type {name}"))),
         _ => return Err(Error::refused(format!("the type {name}"))),
     };
     Ok(scalar.into())
@@ -95,7 +92,8 @@ fn named_type(name: &str) -> Result<Type, Error> {
 /// Evaluates what is constant. An error is left for the execution: it may never come to it.
 pub(super) fn fold(expr: Expr) -> Expr {
     if let Expr::Call { function, args } = &expr {
-        let values: Option<Vec<Value>> = args.iter().map(|arg| if let Expr::Const(value) = arg { Some(value.clone()) } else { None }).collect();
+        let values: Option<Vec<Value>> =
+            args.iter().map(|arg| if let Expr::Const(value) = arg { Some(value.clone()) } else { None }).collect();
         if let Some(Ok(value)) = values.map(|values| function::call(*function, &values)) {
             return Expr::Const(value);
         }
@@ -222,7 +220,8 @@ impl Builder<'_> {
             } else if value.ty == UNKNOWN || value.ty == common || promotes(value.ty, common) {
                 common
             } else {
-                let message = format!("{what} types {} and {} cannot be matched", type_name(common), type_name(value.ty));
+                let message =
+                    format!("{what} types {} and {} cannot be matched", type_name(common), type_name(value.ty));
                 return Err(Error::new("42804", message));
             };
         }
@@ -280,7 +279,8 @@ fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> 
 
 /// Only where the elements stay as they are; other array casts are refused by whoever asked.
 fn cast_array(expr: Expr, from: Scalar, to: Scalar) -> Option<Expr> {
-    let widens = matches!((Number::of(from), Number::of(to)), (Some(from), Some(to)) if from < to && to != Number::Numeric);
+    let widens =
+        matches!((Number::of(from), Number::of(to)), (Some(from), Some(to)) if from < to && to != Number::Numeric);
     // An array of untyped parts alone has become one of text: read it anew.
     widens.then_some(expr)
 }

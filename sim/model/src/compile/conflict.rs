@@ -48,7 +48,7 @@ impl Builder<'_> {
         Ok(OnConflict { arbiter, action })
     }
 
-    /// The index that the target infers. Source: PostgreSQL, plancat.c, infer_arbiter_indexes.
+    /// The index that the target infers. Source: PostgreSQL, plancat.c, `infer_arbiter_indexes`.
     fn arbiter(&mut self, table: TableId, row: SlotId, target: &ConflictTarget) -> Result<IndexId, Error> {
         let def = self.catalog.table(table).clone();
         let (columns, predicate) = match target {
@@ -64,7 +64,8 @@ impl Builder<'_> {
         let mut keys = Vec::with_capacity(columns.len());
         for column in columns {
             let name = ident(column);
-            let found = def.column(&name).ok_or_else(|| Error::new("42703", format!("column \"{name}\" does not exist")))?;
+            let found =
+                def.column(&name).ok_or_else(|| Error::new("42703", format!("column \"{name}\" does not exist")))?;
             let key = Expr::Column { slot: OWN_ROW, column: found };
             if !keys.contains(&key) {
                 keys.push(key);
@@ -83,13 +84,9 @@ impl Builder<'_> {
         };
         let fitting: Vec<usize> = (0..def.indexes.len()).filter(fits).collect();
         refuse_if(fitting.len() > 1, "ON CONFLICT whose target fits several indexes")?;
-        match fitting.first() {
-            Some(place) => Ok(IndexId::try_from(*place).expect("the number of indexes is limited")),
-            None => {
-                let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-                Err(Error::new("42P10", message))
-            }
-        }
+        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+        let place = fitting.first().ok_or_else(|| Error::new("42P10", message))?;
+        Ok(IndexId::try_from(*place).expect("the number of indexes is limited"))
     }
 
     /// A condition over a row of a table, by the table's own expressions: its terms over `OWN_ROW`.

@@ -13,12 +13,15 @@ use crate::plan::{ColumnId, Expr, OWN_ROW, Utility};
 use crate::types::Scalar;
 use crate::types::text::type_name;
 
+/// A CHECK: its own name, the column that it stands with, the condition.
+type Check = (Option<Arc<str>>, Option<Arc<str>>, ast::Expr);
+
 /// A table while its definition is read.
 struct Draft {
     table: TableDef,
     sequences: Vec<(ColumnId, SequenceDef)>,
-    /// CHECKs in the order in which they are written: their own name, the column that they stand with, the condition.
-    checks: Vec<(Option<Arc<str>>, Option<Arc<str>>, ast::Expr)>,
+    /// CHECKs in the order in which they are written.
+    checks: Vec<Check>,
     /// Unique constraints in the order in which they are written: name, columns, primary.
     keys: Vec<(Option<Arc<str>>, Vec<ColumnId>, bool)>,
     /// Names that are taken, besides those in the catalog.
@@ -41,8 +44,7 @@ impl Builder<'_> {
             indexes: Vec::new(),
             sequences: Vec::new(),
         };
-        let mut draft =
-            Draft { table, sequences: Vec::new(), checks: Vec::new(), keys: Vec::new(), taken: vec![name] };
+        let mut draft = Draft { table, sequences: Vec::new(), checks: Vec::new(), keys: Vec::new(), taken: vec![name] };
         for column in &create.columns {
             self.create_column(&mut draft, column)?;
         }
@@ -65,15 +67,13 @@ impl Builder<'_> {
             return Err(Error::new("42701", format!("column \"{name}\" specified more than once")));
         }
         let place = ColumnId::try_from(draft.table.columns.len()).expect("the number of columns is limited");
-        let serial = match serial_type(ty) {
-            Some(scalar) => Some(scalar),
-            None => None,
-        };
+        let serial = serial_type(ty);
         let ty = match serial {
             Some(scalar) => scalar.into(),
             None => data_type(ty)?,
         };
-        let mut def = ColumnDef { name: name.clone(), ty, not_null: serial.is_some(), default: None, identity_always: false };
+        let mut def =
+            ColumnDef { name: name.clone(), ty, not_null: serial.is_some(), default: None, identity_always: false };
         if let Some(scalar) = serial {
             let sequence = self.own_sequence(draft, &name, scalar, &[])?;
             draft.sequences.push((place, sequence));
@@ -123,7 +123,9 @@ impl Builder<'_> {
                 let name = name.or_else(|| own.as_ref().map(ident));
                 draft.checks.push((name, Some(def.name.clone()), (**expr).clone()));
             }
-            ColumnOption::Generated { generated_as, sequence_options, generation_expr, generation_expr_mode, .. } => {
+            ColumnOption::Generated {
+                generated_as, sequence_options, generation_expr, generation_expr_mode, ..
+            } => {
                 refuse_if(generation_expr.is_some() || generation_expr_mode.is_some(), "generated columns")?;
                 let Some(scalar) = integer(def) else {
                     return Err(Error::new("22023", "identity column type must be smallint, integer, or bigint"));
@@ -157,7 +159,7 @@ impl Builder<'_> {
         sequence(draft.table.schema.clone(), name, scalar, options)
     }
 
-    /// A name that nothing in the schema has yet. Source: PostgreSQL, indexcmds.c, ChooseRelationName.
+    /// A name that nothing in the schema has yet. Source: PostgreSQL, indexcmds.c, `ChooseRelationName`.
     fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<Arc<str>>) -> Arc<str> {
         let mut name: Arc<str> = base.into();
         let mut number = 0;
@@ -298,7 +300,7 @@ impl Builder<'_> {
             };
             Ok((keys, names, predicate))
         })?;
-        let mutable = keys.iter().chain(&predicate).any(|expr| visit::is_volatile(expr));
+        let mutable = keys.iter().chain(&predicate).any(visit::is_volatile);
         if mutable {
             return Err(Error::new("42P17", "functions in index expression must be marked IMMUTABLE"));
         }
@@ -334,20 +336,18 @@ impl Builder<'_> {
         columns: &[Arc<str>],
     ) -> Result<Arc<str>, Error> {
         let def = self.catalog.table(table);
-        match name {
-            Some(name) => match qualified(name)? {
-                (None, name) => Ok(name),
-                (Some(_), _) => Err(Error::new("42601", "syntax error at or near \".\"")),
-            },
-            None => {
-                let base = format!("{}_{}_idx", def.name, columns.join("_"));
-                Ok(self.free_name(&def.schema, &base, &mut Vec::new()))
-            }
+        let Some(name) = name else {
+            let base = format!("{}_{}_idx", def.name, columns.join("_"));
+            return Ok(self.free_name(&def.schema, &base, &mut Vec::new()));
+        };
+        match qualified(name)? {
+            (None, name) => Ok(name),
+            (Some(_), _) => Err(Error::new("42601", "syntax error at or near \".\"")),
         }
     }
 }
 
-/// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, AddRelationNewConstraints.
+/// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, `AddRelationNewConstraints`.
 fn only_column(condition: &Expr, table: &TableDef) -> Option<Arc<str>> {
     fn collect(expr: &Expr, found: &mut Vec<ColumnId>) {
         if let Expr::Column { column, .. } = expr
@@ -355,7 +355,9 @@ fn only_column(condition: &Expr, table: &TableDef) -> Option<Arc<str>> {
         {
             found.push(*column);
         }
-        visit::expr_children(expr).into_iter().for_each(|child| collect(child, found));
+        for child in visit::expr_children(expr) {
+            collect(child, found);
+        }
     }
     let mut found = Vec::new();
     collect(condition, &mut found);
@@ -427,8 +429,15 @@ fn key_columns(draft: &Draft, columns: &[ast::IndexColumn]) -> Result<Vec<Column
 }
 
 fn plain_primary(key: &ast::PrimaryKeyConstraint) -> Result<(), Error> {
-    let ast::PrimaryKeyConstraint { name: _, index_name, index_type, columns: _, include, index_options, characteristics } =
-        key;
+    let ast::PrimaryKeyConstraint {
+        name: _,
+        index_name,
+        index_type,
+        columns: _,
+        include,
+        index_options,
+        characteristics,
+    } = key;
     refuse_if(!include.is_empty(), "INCLUDE")?;
     refuse_if(index_name.is_some() || index_type.is_some() || !index_options.is_empty(), "index options")?;
     refuse_if(characteristics.is_some(), "DEFERRABLE")
@@ -452,7 +461,7 @@ fn plain_unique(key: &ast::UniqueConstraint) -> Result<(), Error> {
     refuse_if(*nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")
 }
 
-/// A sequence with its options. Source: PostgreSQL, src/backend/commands/sequence.c, init_params.
+/// A sequence with its options. Source: PostgreSQL, src/backend/commands/sequence.c, `init_params`.
 pub(super) fn sequence(
     schema: Arc<str>,
     name: Arc<str>,
@@ -505,6 +514,7 @@ fn constant(expr: &ast::Expr) -> Result<i64, Error> {
     text.parse().map_err(|_| Error::new("42601", format!("syntax error at or near \"{text}\"")))
 }
 
+#[rustfmt::skip] // a field a line would be three screens of nothing
 fn plain_create_table(create: &ast::CreateTable) -> Result<(), Error> {
     let ast::CreateTable {
         or_replace, temporary, unlogged, external, dynamic, global, if_not_exists: _, transient, volatile, iceberg,
@@ -512,10 +522,10 @@ fn plain_create_table(create: &ast::CreateTable) -> Result<(), Error> {
         location, query, sqlite_table_options: _, like, clone, version, comment, on_commit, on_cluster, primary_key,
         order_by, partition_by, cluster_by, clustered_by, inherits, partition_of, for_values, copy_grants,
         enable_schema_evolution, change_tracking, data_retention_time_in_days, max_data_extension_time_in_days,
-        default_ddl_collation, with_aggregation_policy, with_row_access_policy, with_storage_lifecycle_policy, with_tags,
-        external_volume, with_connection, base_location, catalog, catalog_sync, storage_serialization_policy, target_lag,
-        warehouse, refresh_mode, initialize, require_user, diststyle, distkey, sortkey, backup, multiset, fallback,
-        with_data,
+        default_ddl_collation, with_aggregation_policy, with_row_access_policy, with_storage_lifecycle_policy,
+        with_tags, external_volume, with_connection, base_location, catalog, catalog_sync,
+        storage_serialization_policy, target_lag, warehouse, refresh_mode, initialize, require_user, diststyle,
+        distkey, sortkey, backup, multiset, fallback, with_data,
     } = create;
     refuse_if(query.is_some() || with_data.is_some(), "CREATE TABLE AS")?;
     refuse_if(like.is_some(), "LIKE in CREATE TABLE")?;
@@ -528,14 +538,17 @@ fn plain_create_table(create: &ast::CreateTable) -> Result<(), Error> {
     let elsewhere = elsewhere || *copy_grants || *require_user || hive_formats.is_some() || file_format.is_some();
     let elsewhere = elsewhere || *hive_distribution != ast::HiveDistributionStyle::NONE || location.is_some();
     let elsewhere = elsewhere || clone.is_some() || version.is_some() || comment.is_some() || on_cluster.is_some();
-    let elsewhere = elsewhere || primary_key.is_some() || order_by.is_some() || cluster_by.is_some() || clustered_by.is_some();
+    let elsewhere =
+        elsewhere || primary_key.is_some() || order_by.is_some() || cluster_by.is_some() || clustered_by.is_some();
     let elsewhere = elsewhere || enable_schema_evolution.is_some() || change_tracking.is_some() || warehouse.is_some();
     let elsewhere = elsewhere || data_retention_time_in_days.is_some() || max_data_extension_time_in_days.is_some();
-    let elsewhere = elsewhere || default_ddl_collation.is_some() || with_aggregation_policy.is_some() || with_tags.is_some();
+    let elsewhere =
+        elsewhere || default_ddl_collation.is_some() || with_aggregation_policy.is_some() || with_tags.is_some();
     let elsewhere = elsewhere || with_row_access_policy.is_some() || with_storage_lifecycle_policy.is_some();
     let elsewhere = elsewhere || external_volume.is_some() || with_connection.is_some() || base_location.is_some();
     let elsewhere = elsewhere || catalog.is_some() || catalog_sync.is_some() || storage_serialization_policy.is_some();
-    let elsewhere = elsewhere || target_lag.is_some() || refresh_mode.is_some() || initialize.is_some() || backup.is_some();
+    let elsewhere =
+        elsewhere || target_lag.is_some() || refresh_mode.is_some() || initialize.is_some() || backup.is_some();
     let elsewhere = elsewhere || diststyle.is_some() || distkey.is_some() || sortkey.is_some();
     refuse_if(elsewhere || multiset.is_some() || fallback.is_some(), "what CREATE TABLE has in other databases only")
 }

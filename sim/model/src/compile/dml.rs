@@ -111,7 +111,9 @@ impl Builder<'_> {
             None => Vec::new(),
         };
         let mut again = quals.clone();
-        others.iter().for_each(|item| inner_conditions(item, &mut again));
+        for item in &others {
+            inner_conditions(item, &mut again);
+        }
         let recheck = self.touching(&again, &[target]);
         let mut items = vec![From::Leaf(target, Leaf::Table(table))];
         items.extend(others);

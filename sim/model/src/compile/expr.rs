@@ -43,24 +43,7 @@ impl Builder<'_> {
             A::Nested(inner) => self.expr(inner),
             A::Value(value) => self.literal(&value.value),
             A::BinaryOp { left, op, right } => self.binary_op(left, op, right),
-            A::UnaryOp { op: UnaryOperator::Not, expr } => match &**expr {
-                // NOT EXISTS is one thing to the executor.
-                A::Exists { subquery, negated } => self.exists(subquery, !negated),
-                _ => {
-                    let value = self.expr(expr)?;
-                    self.unary(UnaryOperator::Not, value)
-                }
-            },
-            A::UnaryOp { op, expr } => match (op, &**expr) {
-                // The sign belongs to a number before the number gets its type. Source: gram.y, doNegate.
-                (UnaryOperator::Minus, A::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, false), .. })) => {
-                    number(&format!("-{digits}"))
-                }
-                _ => {
-                    let value = self.expr(expr)?;
-                    self.unary(*op, value)
-                }
-            },
+            A::UnaryOp { op, expr } => self.unary_op(*op, expr),
             A::Cast { kind, expr, data_type, format } => self.cast_expr(kind, expr, data_type, format.is_some()),
             A::TypedString(ast::TypedString { data_type, value, uses_odbc_syntax }) => {
                 refuse_if(*uses_odbc_syntax, "ODBC literals")?;
@@ -124,6 +107,22 @@ impl Builder<'_> {
             }
             A::Tuple(_) => Err(Error::refused("row values")),
             other => Err(Error::refused(format!("the expression {other}"))),
+        }
+    }
+
+    fn unary_op(&mut self, op: UnaryOperator, expr: &ast::Expr) -> Result<Typed, Error> {
+        match (op, expr) {
+            // NOT EXISTS is one thing to the executor.
+            (UnaryOperator::Not, ast::Expr::Exists { subquery, negated }) => self.exists(subquery, !negated),
+            // The sign belongs to a number before the number gets its type. Source: gram.y, `doNegate`.
+            (
+                UnaryOperator::Minus,
+                ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, false), .. }),
+            ) => number(&format!("-{digits}")),
+            _ => {
+                let value = self.expr(expr)?;
+                self.unary(op, value)
+            }
         }
     }
 
@@ -324,13 +323,7 @@ impl Builder<'_> {
         Ok(typed(Expr::InList { expr: Box::new(left), list: exprs, negated }, BOOL))
     }
 
-    fn between(
-        &mut self,
-        expr: &ast::Expr,
-        low: &ast::Expr,
-        high: &ast::Expr,
-        negated: bool,
-    ) -> Result<Typed, Error> {
+    fn between(&mut self, expr: &ast::Expr, low: &ast::Expr, high: &ast::Expr, negated: bool) -> Result<Typed, Error> {
         let (value, low, high) = (self.expr(expr)?, self.expr(low)?, self.expr(high)?);
         if !super::coerce::is_stable(&value.expr) {
             return Err(Error::refused("BETWEEN of a volatile expression"));
@@ -341,13 +334,7 @@ impl Builder<'_> {
     }
 
     /// `left op ANY (right)`, `left op ALL (right)`: `right` is an array or a subquery.
-    fn any_all(
-        &mut self,
-        left: &ast::Expr,
-        op: &BinaryOperator,
-        right: &ast::Expr,
-        all: bool,
-    ) -> Result<Typed, Error> {
+    fn any_all(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, all: bool) -> Result<Typed, Error> {
         let Some(op) = comparison(op) else { return Err(Error::refused(format!("{op} ANY and {op} ALL"))) };
         let mut inner = right;
         while let ast::Expr::Nested(nested) = inner {

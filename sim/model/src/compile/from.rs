@@ -38,9 +38,9 @@ impl Builder<'_> {
             refuse_if(*global, "GLOBAL JOIN")?;
             let right = self.factor(relation, locks)?;
             let (outer, constraint) = match join_operator {
-                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) | JoinOperator::CrossJoin(constraint) => {
-                    (false, constraint)
-                }
+                JoinOperator::Join(constraint)
+                | JoinOperator::Inner(constraint)
+                | JoinOperator::CrossJoin(constraint) => (false, constraint),
                 JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (true, constraint),
                 JoinOperator::Right(_) | JoinOperator::RightOuter(_) => return Err(Error::refused("RIGHT JOIN")),
                 JoinOperator::FullOuter(_) => return Err(Error::refused("FULL JOIN")),
@@ -133,25 +133,33 @@ impl Builder<'_> {
                 return Err(Error::new("0A000", message));
             }
             let slot = self.slot();
-            self.add_aliased(alias, Source {
-                name: bare,
-                schema: None,
-                slot,
-                columns: cte.columns,
-                table: None,
-                qualified_only: false,
-                partial: false,
-            })?;
+            self.add_aliased(
+                alias,
+                Source {
+                    name: bare,
+                    schema: None,
+                    slot,
+                    columns: cte.columns,
+                    table: None,
+                    qualified_only: false,
+                    partial: false,
+                },
+            )?;
             return Ok(From::Leaf(slot, Leaf::Cte(cte.id)));
         }
         if let Some(view) = view(schema.as_deref(), &bare) {
             let slot = self.slot();
             let columns = view_columns(view).iter().map(|(name, ty)| ((*name).into(), Type::Scalar(*ty))).collect();
-            self.add_aliased(alias, Source { name: bare, schema, slot, columns, table: None, qualified_only: false, partial: true })?;
+            self.add_aliased(
+                alias,
+                Source { name: bare, schema, slot, columns, table: None, qualified_only: false, partial: true },
+            )?;
             return Ok(From::Leaf(slot, Leaf::View(view)));
         }
         if self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare).is_none()
-            && (schema.as_deref() == Some("pg_catalog") || bare.starts_with("pg_") || schema.as_deref() == Some("information_schema"))
+            && (schema.as_deref() == Some("pg_catalog")
+                || bare.starts_with("pg_")
+                || schema.as_deref() == Some("information_schema"))
         {
             return Err(Error::refused(format!("the system table {name}")));
         }
@@ -171,15 +179,18 @@ impl Builder<'_> {
         let def = self.catalog.table(table).clone();
         let slot = self.slot();
         let columns = def.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
-        self.add_aliased(alias, Source {
-            name: def.name.clone(),
-            schema: Some(def.schema.clone()),
-            slot,
-            columns,
-            table: Some(table),
-            qualified_only: false,
+        self.add_aliased(
+            alias,
+            Source {
+                name: def.name.clone(),
+                schema: Some(def.schema.clone()),
+                slot,
+                columns,
+                table: Some(table),
+                qualified_only: false,
                 partial: false,
-        })?;
+            },
+        )?;
         let source = self.scope().sources.last().expect("just added");
         Ok((slot, source.name.clone()))
     }
@@ -191,7 +202,8 @@ impl Builder<'_> {
             source.schema = None;
             if columns.len() > source.columns.len() {
                 let (has, names) = (source.columns.len(), columns.len());
-                let message = format!("table \"{}\" has {has} columns available but {names} columns specified", source.name);
+                let message =
+                    format!("table \"{}\" has {has} columns available but {names} columns specified", source.name);
                 return Err(Error::new("42P10", message));
             }
             for (column, ast::TableAliasColumnDef { name, data_type }) in source.columns.iter_mut().zip(columns) {
@@ -211,15 +223,18 @@ impl Builder<'_> {
         let rows = self.subquery(query);
         *self.scope() = hidden;
         let rows = rows?;
-        self.add_aliased(Some(alias), Source {
-            name: ident(&alias.name),
-            schema: None,
-            slot: rows.slot,
-            columns: rows.columns,
-            table: None,
-            qualified_only: false,
+        self.add_aliased(
+            Some(alias),
+            Source {
+                name: ident(&alias.name),
+                schema: None,
+                slot: rows.slot,
+                columns: rows.columns,
+                table: None,
+                qualified_only: false,
                 partial: false,
-        })?;
+            },
+        )?;
         Ok(From::Leaf(rows.slot, Leaf::Node(rows.root)))
     }
 
@@ -250,7 +265,18 @@ impl Builder<'_> {
             columns.push(("ordinality".into(), INT8));
         }
         let slot = self.slot();
-        self.add_aliased(alias, Source { name: name.into(), schema: None, slot, columns, table: None, qualified_only: false, partial: false })?;
+        self.add_aliased(
+            alias,
+            Source {
+                name: name.into(),
+                schema: None,
+                slot,
+                columns,
+                table: None,
+                qualified_only: false,
+                partial: false,
+            },
+        )?;
         Ok(From::Leaf(slot, Leaf::Function { function, args, ordinality }))
     }
 
@@ -260,7 +286,8 @@ impl Builder<'_> {
             let value = self.expr(arg)?;
             let Type::Array(element) = value.ty else {
                 let name = crate::types::text::type_name(value.ty);
-                let (code, text) = if value.ty == UNKNOWN { ("42725", "is not unique") } else { ("42883", "does not exist") };
+                let (code, text) =
+                    if value.ty == UNKNOWN { ("42725", "is not unique") } else { ("42883", "does not exist") };
                 return Err(Error::new(code, format!("function unnest({name}) {text}")));
             };
             exprs.push(value.expr);

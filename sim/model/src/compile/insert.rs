@@ -184,7 +184,8 @@ impl Builder<'_> {
 
 /// VALUES without anything around them: their DEFAULTs and untyped literals are the target's.
 fn plain_values(query: &ast::Query) -> Option<&ast::Values> {
-    let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    let plain =
+        query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     match &*query.body {
         SetExpr::Values(values) if plain && query.locks.is_empty() => Some(values),
         _ => None,
@@ -227,7 +228,10 @@ fn plain_insert(insert: &ast::Insert) -> Result<(), Error> {
     refuse_if(!into || *overwrite || *has_table_keyword, "INSERT without INTO, INSERT OVERWRITE, INSERT TABLE")?;
     refuse_if(*by_name || !assignments.is_empty(), "INSERT BY NAME, INSERT SET")?;
     refuse_if(partitioned.is_some() || !after_columns.is_empty(), "PARTITION")?;
-    refuse_if(output.is_some() || priority.is_some() || insert_alias.is_some(), "OUTPUT, a priority or a row alias in INSERT")?;
+    refuse_if(
+        output.is_some() || priority.is_some() || insert_alias.is_some(),
+        "OUTPUT, a priority or a row alias in INSERT",
+    )?;
     refuse_if(settings.is_some() || format_clause.is_some(), "SETTINGS, FORMAT")?;
     let several = multi_table_insert_type.is_some()
         || !multi_table_into_clauses.is_empty()

@@ -18,7 +18,11 @@ pub(super) enum Leaf {
     Table(TableId),
     View(View),
     Cte(CteId),
-    Function { function: TableFunction, args: Vec<Expr>, ordinality: bool },
+    Function {
+        function: TableFunction,
+        args: Vec<Expr>,
+        ordinality: bool,
+    },
     /// A subquery, which writes into the slot.
     Node(NodeId),
 }
@@ -86,7 +90,9 @@ impl Builder<'_> {
     /// The node that gives the rows of `items` for which all `quals` are true.
     pub(super) fn plan_from(&mut self, items: Vec<From>, quals: Vec<Expr>) -> Result<NodeId, Error> {
         let mut local = Vec::new();
-        items.iter().for_each(|item| item.slots(&mut local));
+        for item in &items {
+            item.slots(&mut local);
+        }
         let local: BTreeSet<SlotId> = local.into_iter().collect();
         if items.is_empty() {
             let node = self.node(Node::OneRow)?;
@@ -151,13 +157,7 @@ impl Builder<'_> {
     }
 
     /// The place of the unit to join next.
-    fn cheapest(
-        &self,
-        units: &[From],
-        quals: &[Qual],
-        bound: &BTreeSet<SlotId>,
-        local: &BTreeSet<SlotId>,
-    ) -> usize {
+    fn cheapest(&self, units: &[From], quals: &[Qual], bound: &BTreeSet<SlotId>, local: &BTreeSet<SlotId>) -> usize {
         let cost = |unit: &From| match unit {
             From::Leaf(slot, Leaf::Table(table)) => match self.path(*slot, *table, quals, bound) {
                 Some(Path { single: true, .. }) => 0,
@@ -194,7 +194,8 @@ impl Builder<'_> {
                 visible.extend(left_slots);
                 let (below, above): (Vec<Qual>, Vec<Qual>) =
                     quals.into_iter().partition(|qual| qual.slots.is_subset(&visible));
-                let outer = self.plan_units(vec![*left], below.into_iter().map(|qual| qual.expr).collect(), bound, local)?;
+                let outer =
+                    self.plan_units(vec![*left], below.into_iter().map(|qual| qual.expr).collect(), bound, local)?;
                 let mut inner_slots = Vec::new();
                 right.slots(&mut inner_slots);
                 // A row of the outer side for which ON is false has no match: so all of ON can be tested inside.

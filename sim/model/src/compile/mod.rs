@@ -31,7 +31,7 @@ use crate::plan::{Body, Cte, Node, NodeId, Plan, Query, QueryKind, SlotId, Table
 use crate::types::{Scalar, Type};
 use scope::{CteName, Scope};
 
-/// How many columns a table, and items a list of results, can have. Source: PostgreSQL, src/include/access/htup_details.h.
+/// How many columns a table, and items a list of results, can have. Source: PostgreSQL, `src/include/access/htup_details.h`.
 pub(super) const COLUMNS_MAX: usize = 1600;
 /// How many nodes a plan has at most: far more than anybody writes, far less than their numbers hold.
 const NODES_MAX: usize = 4096;

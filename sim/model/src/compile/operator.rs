@@ -116,8 +116,12 @@ impl Builder<'_> {
             BinaryOperator::LongArrow => self.json_step(left, right, "->>", true),
             BinaryOperator::HashArrow => self.json_path(left, right, "#>", false),
             BinaryOperator::HashLongArrow => self.json_path(left, right, "#>>", true),
-            BinaryOperator::AtArrow => self.contains(left, right, "@>", Function::JsonContains, Function::ArrayContains),
-            BinaryOperator::ArrowAt => self.contains(left, right, "<@", Function::JsonContained, Function::ArrayContained),
+            BinaryOperator::AtArrow => {
+                self.contains(left, right, "@>", Function::JsonContains, Function::ArrayContains)
+            }
+            BinaryOperator::ArrowAt => {
+                self.contains(left, right, "<@", Function::JsonContained, Function::ArrayContained)
+            }
             BinaryOperator::PGOverlap => self.overlaps(left, right),
             BinaryOperator::Question => self.json_call(left, right, TEXT, BOOL, "?", Function::JsonHasKey),
             BinaryOperator::QuestionPipe => {

@@ -257,7 +257,8 @@ impl Builder<'_> {
 }
 
 fn plain_query(query: &ast::Query) -> Result<(), Error> {
-    let any = query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() || !query.locks.is_empty();
+    let any =
+        query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() || !query.locks.is_empty();
     refuse_if(any, "ORDER BY, LIMIT and row locks behind INSERT, UPDATE and DELETE")
 }
 
@@ -279,7 +280,9 @@ fn limit_of(clause: Option<&ast::LimitClause>) -> Result<LimitOffset<'_>, Error>
             refuse_if(!limit_by.is_empty(), "LIMIT BY")?;
             Ok((limit.as_ref(), offset.as_ref().map(|ast::Offset { value, rows: _ }| value)))
         }
-        Some(ast::LimitClause::OffsetCommaLimit { .. }) => Err(Error::new("42601", "LIMIT #,# syntax is not supported")),
+        Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
+            Err(Error::new("42601", "LIMIT #,# syntax is not supported"))
+        }
     }
 }
 

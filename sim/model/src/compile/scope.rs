@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::plan::{Aggregate, CteId, Expr, SlotId};
 use crate::types::Type;
 
-/// A longer identifier is cut, as PostgreSQL cuts it. Source: src/include/pg_config_manual.h, NAMEDATALEN.
+/// A longer identifier is cut, as PostgreSQL cuts it. Source: `src/include/pg_config_manual.h`, NAMEDATALEN.
 const NAME_MAX: usize = 63;
 
 /// An expression and its type.

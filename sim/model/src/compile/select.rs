@@ -36,7 +36,9 @@ impl Builder<'_> {
             quals = self.condition(condition)?;
         }
         let mut again = quals.clone();
-        items.iter().for_each(|item| inner_conditions(item, &mut again));
+        for item in &items {
+            inner_conditions(item, &mut again);
+        }
 
         self.scope().aggregates = Some(Vec::new());
         self.clause("SELECT");
@@ -69,7 +71,7 @@ impl Builder<'_> {
         }
         let locks = self.lock_targets(&around.locks)?;
         refuse_if(outer_join && !locks.is_empty(), "a row lock with LEFT JOIN")?;
-        self.above(input, results, order, clauses.distinct, locks, again, around)
+        self.above(input, results, order, clauses.distinct, locks, &again, around)
     }
 
     /// A WHERE condition's terms.
@@ -92,7 +94,7 @@ impl Builder<'_> {
         mut order: Vec<SortKey>,
         distinct: bool,
         locks: Vec<RowLockTarget>,
-        again: Vec<Expr>,
+        again: &[Expr],
         around: &Around<'_>,
     ) -> Result<Rows, Error> {
         let scope = self.scope();
@@ -127,7 +129,7 @@ impl Builder<'_> {
             input = self.node(Node::Sort { input, slots, keys: order })?;
         }
         if !locks.is_empty() {
-            input = self.lock_rows(input, locks, &again)?;
+            input = self.lock_rows(input, locks, again)?;
         }
         input = self.limited(input, around.limit, around.offset)?;
         if !early {
@@ -179,7 +181,12 @@ impl Builder<'_> {
     }
 
     /// An untyped result becomes what is expected of it.
-    pub(super) fn settle_result(&mut self, value: Typed, place: usize, expect: Option<&[Type]>) -> Result<Typed, Error> {
+    pub(super) fn settle_result(
+        &mut self,
+        value: Typed,
+        place: usize,
+        expect: Option<&[Type]>,
+    ) -> Result<Typed, Error> {
         match expect.and_then(|expect| expect.get(place)) {
             Some(ty) if value.ty == UNKNOWN => {
                 let expr = self.try_coerce(value, *ty, Cast::Assignment)?;
@@ -250,15 +257,19 @@ impl Builder<'_> {
             Some(ast::OrderBySort::Desc) => true,
             Some(ast::OrderBySort::Using(_)) => return Err(Error::refused("ORDER BY .. USING")),
         };
-        let value = match results.map(|results| named_result(expr, results, "ORDER BY")).transpose()?.flatten() {
-            Some(value) => value,
-            None => {
-                let value = self.expr(expr)?;
-                self.settle(value)?
-            }
-        };
+        let named = results.map(|results| named_result(expr, results, "ORDER BY")).transpose()?.flatten();
+        let value = self.named_or(named, expr)?;
         operator::sortable(value.ty)?;
         Ok(SortKey { expr: value.expr, descending, nulls_first: nulls_first.unwrap_or(descending) })
+    }
+
+    /// The result that is named, or else an expression of its own.
+    fn named_or(&mut self, named: Option<Typed>, expr: &ast::Expr) -> Result<Typed, Error> {
+        if let Some(named) = named {
+            return Ok(named);
+        }
+        let value = self.expr(expr)?;
+        self.settle(value)
     }
 
     fn group_keys(&mut self, group: &[ast::Expr], results: &[Item]) -> Result<Vec<Expr>, Error> {
@@ -271,16 +282,8 @@ impl Builder<'_> {
                 ast::Expr::Identifier(name) => self.column(&ident(name)).ok(),
                 _ => None,
             };
-            let value = match column {
-                Some(value) => value,
-                None => match named_result(expr, results, "GROUP BY")? {
-                    Some(value) => value,
-                    None => {
-                        let value = self.expr(expr)?;
-                        self.settle(value)?
-                    }
-                },
-            };
+            let named = if column.is_some() { column } else { named_result(expr, results, "GROUP BY")? };
+            let value = self.named_or(named, expr)?;
             operator::groupable(value.ty)?;
             if self.scope().aggregate_slot.is_some_and(|slot| visit::slots(&value.expr, &self.nodes).contains(&slot)) {
                 return Err(Error::new("42803", "aggregate functions are not allowed in GROUP BY"));
@@ -313,7 +316,12 @@ impl Builder<'_> {
                         target.strength = target.strength.max(lock.strength);
                         refuse_if(target.wait != lock.wait, "two row lock clauses of one table that wait differently")?;
                     }
-                    None => targets.push(RowLockTarget { slot: source.slot, table, strength: lock.strength, wait: lock.wait }),
+                    None => targets.push(RowLockTarget {
+                        slot: source.slot,
+                        table,
+                        strength: lock.strength,
+                        wait: lock.wait,
+                    }),
                 }
             }
         }
@@ -348,7 +356,7 @@ fn named_result(expr: &ast::Expr, results: &[Item], clause: &str) -> Result<Opti
     }
 }
 
-/// The name of a result without an alias. Source: PostgreSQL, parse_target.c, FigureColname.
+/// The name of a result without an alias. Source: PostgreSQL, `parse_target.c`, `FigureColname`.
 pub(super) fn result_name(expr: &ast::Expr) -> Arc<str> {
     colname(expr).map_or_else(|| "?column?".into(), |(name, _)| name)
 }
@@ -454,7 +462,10 @@ fn plain_select(select: &ast::Select) -> Result<Clauses<'_>, Error> {
     refuse_if(!lateral_views.is_empty(), "LATERAL VIEW")?;
     refuse_if(prewhere.is_some(), "PREWHERE")?;
     refuse_if(!connect_by.is_empty(), "CONNECT BY")?;
-    refuse_if(!cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty(), "CLUSTER BY, DISTRIBUTE BY, SORT BY")?;
+    refuse_if(
+        !cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty(),
+        "CLUSTER BY, DISTRIBUTE BY, SORT BY",
+    )?;
     refuse_if(!named_window.is_empty(), "WINDOW")?;
     refuse_if(qualify.is_some(), "QUALIFY")?;
     refuse_if(value_table_mode.is_some(), "SELECT AS VALUE, SELECT AS STRUCT")?;
@@ -503,4 +514,3 @@ fn plain_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<(), Error>
         || opt_alias.is_some();
     refuse_if(any, "options of *")
 }
-

@@ -14,7 +14,15 @@ use crate::types::Scalar;
 impl Builder<'_> {
     pub(super) fn utility(&mut self, statement: &Statement) -> Result<Utility, Error> {
         match statement {
-            Statement::StartTransaction { modes, begin: _, transaction, modifier, statements, exception, has_end_keyword } => {
+            Statement::StartTransaction {
+                modes,
+                begin: _,
+                transaction,
+                modifier,
+                statements,
+                exception,
+                has_end_keyword,
+            } => {
                 refuse_if(*transaction == Some(ast::BeginTransactionKind::Tran), "BEGIN TRAN")?;
                 refuse_if(modifier.is_some(), "BEGIN with a modifier")?;
                 refuse_if(!statements.is_empty() || exception.is_some() || *has_end_keyword, "BEGIN .. END blocks")?;
@@ -63,7 +71,15 @@ impl Builder<'_> {
                 let sequence = super::create::sequence(schema, name, Scalar::Int8, sequence_options)?;
                 Ok(Utility::CreateSequence { sequence: Box::new(sequence), if_not_exists: *if_not_exists })
             }
-            Statement::CreateSchema { schema_name, or_replace, if_not_exists, with, options, default_collate_spec, clone } => {
+            Statement::CreateSchema {
+                schema_name,
+                or_replace,
+                if_not_exists,
+                with,
+                options,
+                default_collate_spec,
+                clone,
+            } => {
                 let elsewhere = *or_replace || with.is_some() || options.is_some() || default_collate_spec.is_some();
                 refuse_if(elsewhere || clone.is_some(), "options of CREATE SCHEMA")?;
                 let ast::SchemaName::Simple(name) = schema_name else {
@@ -76,7 +92,9 @@ impl Builder<'_> {
                 match object_type {
                     ObjectType::Table => self.drop_table(names, *if_exists),
                     ObjectType::Schema => match names.as_slice() {
-                        [name] => Ok(Utility::DropSchema { name: only_name(name)?, cascade: *cascade, if_exists: *if_exists }),
+                        [name] => {
+                            Ok(Utility::DropSchema { name: only_name(name)?, cascade: *cascade, if_exists: *if_exists })
+                        }
                         _ => Err(Error::refused("DROP SCHEMA of several schemas")),
                     },
                     other => Err(Error::refused(format!("DROP {other}"))),
@@ -161,15 +179,17 @@ fn transaction_modes(modes: &[TransactionMode]) -> Result<TransactionModes, Erro
     for mode in modes {
         match mode {
             TransactionMode::AccessMode(mode) => all.read_only = Some(*mode == TransactionAccessMode::ReadOnly),
-            TransactionMode::IsolationLevel(level) => all.isolation = Some(isolation(level)?),
+            TransactionMode::IsolationLevel(level) => all.isolation = Some(isolation(*level)?),
         }
     }
     Ok(all)
 }
 
-fn isolation(level: &TransactionIsolationLevel) -> Result<Isolation, Error> {
+fn isolation(level: TransactionIsolationLevel) -> Result<Isolation, Error> {
     match level {
-        TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => Ok(Isolation::ReadCommitted),
+        TransactionIsolationLevel::ReadUncommitted | TransactionIsolationLevel::ReadCommitted => {
+            Ok(Isolation::ReadCommitted)
+        }
         TransactionIsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
         TransactionIsolationLevel::Serializable => Err(Error::refused("SERIALIZABLE")),
         TransactionIsolationLevel::Snapshot => Err(Error::new("42601", "syntax error at or near \"SNAPSHOT\"")),
@@ -210,7 +230,9 @@ fn set_statement(set: &ast::Set) -> Result<Utility, Error> {
 /// The value of a setting as text; none: DEFAULT.
 fn setting_value(expr: &ast::Expr) -> Result<Option<Arc<str>>, Error> {
     match expr {
-        ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default") => Ok(None),
+        ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default") => {
+            Ok(None)
+        }
         ast::Expr::Identifier(name) => Ok(Some(ident(name))),
         ast::Expr::Value(value) => match &value.value {
             ast::Value::SingleQuotedString(text) => Ok(Some(text.as_str().into())),

@@ -1,7 +1,6 @@
 //! Functions and operators of arrays. All are of one dimension, counted from 1.
 
 use super::{Function, unreachable_types};
-use crate::error::Error;
 use crate::types::{Value, compare};
 
 fn same(left: &Value, right: &Value) -> bool {
@@ -13,8 +12,8 @@ fn has(array: &[Value], item: &Value) -> bool {
     !matches!(item, Value::Null) && array.iter().any(|other| same(other, item))
 }
 
-pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
-    Ok(match (function, args) {
+pub(super) fn call(function: Function, args: &[Value]) -> Value {
+    match (function, args) {
         (Function::ArrayCat, [left, Value::Null]) => left.clone(),
         (Function::ArrayCat, [Value::Null, right]) => right.clone(),
         (Function::ArrayCat, [Value::Array(left), Value::Array(right)]) => {
@@ -29,7 +28,6 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         (Function::ArrayPrepend, [item, Value::Array(array)]) => {
             Value::Array([item].into_iter().chain(array.iter()).cloned().collect())
         }
-        (Function::ArrayRemove | Function::ArrayPosition, [Value::Null, _]) => Value::Null,
         (Function::ArrayRemove, [Value::Array(array), item]) => {
             Value::Array(array.iter().filter(|other| !same(other, item)).cloned().collect())
         }
@@ -37,7 +35,8 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
             array.iter().position(|other| same(other, item)).map_or(Value::Null, |at| number(at + 1))
         }
         (Function::ArrayLength, [Value::Array(array), Value::Int(1)]) if !array.is_empty() => number(array.len()),
-        (Function::ArrayLength, [Value::Array(_), Value::Int(_)]) => Value::Null,
+        (Function::ArrayRemove | Function::ArrayPosition, [Value::Null, _])
+        | (Function::ArrayLength, [Value::Array(_), Value::Int(_)]) => Value::Null,
         (Function::Cardinality, [Value::Array(array)]) => number(array.len()),
         (Function::ArrayContains, [Value::Array(whole), Value::Array(part)])
         | (Function::ArrayContained, [Value::Array(part), Value::Array(whole)]) => {
@@ -51,7 +50,7 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
             at.and_then(|at| array.get(at)).cloned().unwrap_or(Value::Null)
         }
         _ => unreachable_types(function, args),
-    })
+    }
 }
 
 fn number(value: usize) -> Value {

@@ -12,7 +12,9 @@ pub(super) fn call(function: Function, arg: &Value) -> Result<Value, Error> {
         (Function::Output(Type::Scalar(Scalar::Bool)), Value::Bool(value)) => {
             Ok(Value::Text(if *value { "true" } else { "false" }.into()))
         }
-        (Function::Output(ty), value) => Ok(text::print(value, ty).map_or(Value::Null, |text| Value::Text(text.into()))),
+        (Function::Output(ty), value) => {
+            Ok(text::print(value, ty).map_or(Value::Null, |text| Value::Text(text.into())))
+        }
         (Function::Narrow(to), Value::Int(value)) if text::fits(*value, to) => Ok(Value::Int(*value)),
         (Function::Narrow(to), Value::Int(_)) => Err(out_of_range(to)),
         (Function::IntToNumeric, Value::Int(value)) => Ok(Value::Numeric(numeric::from_int(*value))),

@@ -93,9 +93,9 @@ fn concat(left: &Json, right: &Json) -> Result<Value, Error> {
 
 fn remove(value: &Json, key: &str) -> Result<Value, Error> {
     Ok(Value::Json(Arc::new(match value {
-        Json::Object(object) => {
-            Json::Object(object.iter().filter(|(other, _)| *other != key).map(|(k, v)| (k.clone(), v.clone())).collect())
-        }
+        Json::Object(object) => Json::Object(
+            object.iter().filter(|(other, _)| *other != key).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        ),
         Json::Array(items) => Json::Array(items.iter().filter(|item| item.as_str() != Some(key)).cloned().collect()),
         _ => return Err(Error::new("22023", "cannot delete from scalar")),
     })))
@@ -131,7 +131,7 @@ fn build_object(args: &[Value]) -> Result<Value, Error> {
     Ok(Value::Json(Arc::new(Json::Object(object))))
 }
 
-/// `to_jsonb`. Source: PostgreSQL, src/backend/utils/adt/jsonb.c, datum_to_jsonb.
+/// `to_jsonb`. Source: PostgreSQL, src/backend/utils/adt/jsonb.c, `datum_to_jsonb`.
 fn to_json(value: &Value, ty: Type) -> Result<Json, Error> {
     Ok(match (value, ty) {
         (Value::Null, _) => Json::Null,

@@ -76,17 +76,25 @@ pub(crate) enum Function {
     /// `array[n]`
     ArrayElement,
     /// `jsonb -> text`, `jsonb ->> text`
-    JsonField { as_text: bool },
+    JsonField {
+        as_text: bool,
+    },
     /// `jsonb -> integer`, `jsonb ->> integer`
-    JsonElement { as_text: bool },
+    JsonElement {
+        as_text: bool,
+    },
     /// `jsonb #> text[]`, `jsonb #>> text[]`
-    JsonPath { as_text: bool },
+    JsonPath {
+        as_text: bool,
+    },
     JsonContains,
     JsonContained,
     /// `jsonb ? text`
     JsonHasKey,
     /// `jsonb ?| text[]`, `jsonb ?& text[]`
-    JsonHasKeys { all: bool },
+    JsonHasKeys {
+        all: bool,
+    },
     /// `jsonb || jsonb`
     JsonConcat,
     /// `jsonb - text`
@@ -150,7 +158,9 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         | Function::Xid8ToXid => cast::call(function, &args[0]),
         Function::NullIf if crate::types::compare(&args[0], &args[1]).is_eq() => Ok(Value::Null),
         Function::NullIf => Ok(args[0].clone()),
-        Function::Greatest => Ok(present(args).max_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null)),
+        Function::Greatest => {
+            Ok(present(args).max_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null))
+        }
         Function::Least => Ok(present(args).min_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null)),
         Function::SnapshotXmin | Function::SnapshotXmax | Function::VisibleInSnapshot => Ok(snapshot(function, args)),
         Function::JsonField { .. }
@@ -178,7 +188,7 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         | Function::ArrayContains
         | Function::ArrayContained
         | Function::ArrayOverlaps
-        | Function::ArrayElement => array::call(function, args),
+        | Function::ArrayElement => Ok(array::call(function, args)),
         _ => text::call(function, args),
     }
 }

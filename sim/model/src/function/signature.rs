@@ -148,7 +148,8 @@ pub(crate) fn casts_implicitly(from: Type, to: Type) -> bool {
 pub(crate) fn resolve(name: &str, args: &[Type]) -> Result<&'static Signature, Error> {
     let named = || SIGNATURES.iter().filter(|signature| signature.name == name);
     let fits = |signature: &&Signature| {
-        signature.args.len() == args.len() && args.iter().zip(signature.args).all(|(from, to)| casts_implicitly(*from, *to))
+        signature.args.len() == args.len()
+            && args.iter().zip(signature.args).all(|(from, to)| casts_implicitly(*from, *to))
     };
     let exact = |signature: &&Signature| args.iter().zip(signature.args).filter(|(from, to)| from == to).count();
     let fitting: Vec<&'static Signature> = named().filter(fits).collect();

@@ -13,7 +13,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use crate::error::Error;
 
-pub(crate) use row_locks::{Marker, marker};
+pub(crate) use row_locks::marker;
 
 /// The longest text that is read, in bytes.
 pub(crate) const TEXT_MAX: usize = 1 << 20;
@@ -97,7 +97,8 @@ fn syntax_error(error: &ParserError) -> Error {
         ParserError::RecursionLimitExceeded => return Error::new("54001", "stack depth limit exceeded"),
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
     };
-    let found = text.split_once("found: ").map(|(_, rest)| rest.rsplit_once(" at Line:").map_or(rest, |(found, _)| found));
+    let found =
+        text.split_once("found: ").map(|(_, rest)| rest.rsplit_once(" at Line:").map_or(rest, |(found, _)| found));
     match found {
         Some("EOF") => Error::new("42601", "syntax error at end of input"),
         Some(found) => Error::new("42601", format!("syntax error at or near \"{found}\"")),

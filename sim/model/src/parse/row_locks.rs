@@ -21,14 +21,13 @@ pub(crate) type Marker<'a> = (&'static str, RowLockStrength, Vec<&'a Ident>);
 
 /// Reads back what [`rewrite`] wrote.
 pub(crate) fn marker(of: &ObjectName) -> Option<Marker<'_>> {
-    let names: Option<Vec<&Ident>> = of
-        .0
-        .iter()
-        .map(|part| match part {
-            ObjectNamePart::Identifier(name) => Some(name),
-            ObjectNamePart::Function(_) => None,
-        })
-        .collect();
+    let names: Option<Vec<&Ident>> =
+        of.0.iter()
+            .map(|part| match part {
+                ObjectNamePart::Identifier(name) => Some(name),
+                ObjectNamePart::Function(_) => None,
+            })
+            .collect();
     let names = names?;
     let (first, tables) = names.split_first()?;
     let (words, strength, _) = STRENGTHS.iter().find(|(words, ..)| *words == first.value)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::RowLockStrength;
 
 #[track_caller]
 fn check_error(sql: &str, want: &str) {
@@ -23,11 +24,11 @@ fn errors_are_told_as_postgresql_tells_them() {
 
 #[test]
 fn each_strength_of_a_row_lock_is_read() {
-    for (words, strength, _) in [
-        ("FOR UPDATE", RowLockStrength::Update, ()),
-        ("FOR NO KEY UPDATE", RowLockStrength::NoKeyUpdate, ()),
-        ("FOR SHARE", RowLockStrength::Share, ()),
-        ("FOR KEY SHARE", RowLockStrength::KeyShare, ()),
+    for (words, strength) in [
+        ("FOR UPDATE", RowLockStrength::Update),
+        ("FOR NO KEY UPDATE", RowLockStrength::NoKeyUpdate),
+        ("FOR SHARE", RowLockStrength::Share),
+        ("FOR KEY SHARE", RowLockStrength::KeyShare),
     ] {
         let sql = format!("SELECT * FROM a, b {words} OF a, b SKIP LOCKED {words} NOWAIT");
         let statements = parse(&sql).expect("parses");
@@ -46,5 +47,3 @@ fn what_would_overflow_the_stack_is_refused() {
     check_error(&format!("SELECT {}1", "- ".repeat(1000)), "stack depth limit exceeded (54001)");
     check_error(&"x".repeat(TEXT_MAX + 1), "statement of 1048577 bytes: at most 1048576 are read (54000)");
 }
-
-use crate::plan::RowLockStrength;

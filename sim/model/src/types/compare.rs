@@ -10,15 +10,14 @@ use super::value::Value;
 /// Orders two values of one type. NULL is above everything and equal to NULL: so it is inside an array and in a sort, and
 /// an operator that is NULL for a NULL never asks.
 ///
-/// `pg_snapshot` has no order in PostgreSQL; a statement that wants one is refused when compiled. Here it has one all the same, for
-/// DISTINCT is told by equality.
+/// `pg_snapshot` has no order in PostgreSQL; a statement that wants one is refused when compiled. Here it has one all the same,
+/// so that the order is total.
 pub(crate) fn compare(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
-        (Value::Int(left), Value::Int(right)) => left.cmp(right),
+        (Value::Int(left), Value::Int(right)) | (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),
         (Value::Text(left), Value::Text(right)) => left.as_bytes().cmp(right.as_bytes()),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (Value::Numeric(left), Value::Numeric(right)) => numeric::compare(*left, *right),
-        (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),
         (Value::Json(left), Value::Json(right)) => compare_json(left, right),
         (Value::Array(left), Value::Array(right)) => {
             let unequal = left.iter().zip(right.iter()).map(|(left, right)| compare(left, right)).find(|o| o.is_ne());
@@ -47,11 +46,15 @@ fn rank(value: &Value) -> u8 {
     }
 }
 
-/// Source: PostgreSQL, src/backend/utils/adt/jsonb_util.c, compareJsonbContainers.
+/// Source: PostgreSQL, `src/backend/utils/adt/jsonb_util.c`, compareJsonbContainers.
 fn compare_json(left: &Json, right: &Json) -> Ordering {
     match (left, right) {
         (Json::Array(left), Json::Array(right)) => left.len().cmp(&right.len()).then_with(|| {
-            left.iter().zip(right).map(|(left, right)| compare_json(left, right)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+            left.iter()
+                .zip(right)
+                .map(|(left, right)| compare_json(left, right))
+                .find(|o| o.is_ne())
+                .unwrap_or(Ordering::Equal)
         }),
         (Json::Object(left), Json::Object(right)) => left.len().cmp(&right.len()).then_with(|| {
             let (left, right) = (super::json::pairs(left), super::json::pairs(right));

@@ -1,6 +1,6 @@
 //! `jsonb`: reading, printing and what its operators need.
 //!
-//! A number whose digits serde_json would lose (beyond 64-bit integers and what a double prints back) is refused: PostgreSQL keeps
+//! A number whose digits `serde_json` would lose (beyond 64-bit integers and what a double prints back) is refused: PostgreSQL keeps
 //! every digit.
 
 use std::fmt::Write;
@@ -13,7 +13,9 @@ use crate::error::Error;
 /// The pairs of an object in the order in which jsonb keeps them: shorter keys first, then by bytes.
 pub(crate) fn pairs(object: &Map<String, Json>) -> Vec<(&String, &Json)> {
     let mut pairs: Vec<_> = object.iter().collect();
-    pairs.sort_by(|(left, _), (right, _)| left.len().cmp(&right.len()).then_with(|| left.as_bytes().cmp(right.as_bytes())));
+    pairs.sort_by(|(left, _), (right, _)| {
+        left.len().cmp(&right.len()).then_with(|| left.as_bytes().cmp(right.as_bytes()))
+    });
     pairs
 }
 
@@ -104,7 +106,7 @@ fn write(value: &Json, out: &mut String) {
     }
 }
 
-/// Source: PostgreSQL, src/backend/utils/adt/json.c, escape_json.
+/// Source: PostgreSQL, src/backend/utils/adt/json.c, `escape_json`.
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
@@ -142,11 +144,17 @@ pub(crate) fn element(value: &Json, index: i64) -> Option<&Json> {
 /// `@>`. Source: PostgreSQL's manual, section 8.14.3.
 pub(crate) fn contains(whole: &Json, part: &Json) -> bool {
     match (whole, part) {
-        (Json::Object(whole), Json::Object(part)) => {
-            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| same_kind(whole, part) && contains(whole, part)))
-        }
+        (Json::Object(whole), Json::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| same_kind(whole, part) && contains(whole, part))),
         (Json::Array(whole), Json::Array(part)) => part.iter().all(|part| {
-            whole.iter().any(|whole| if part.is_array() || part.is_object() { same_kind(whole, part) && contains(whole, part) } else { equal(whole, part) })
+            whole.iter().any(|whole| {
+                if part.is_array() || part.is_object() {
+                    same_kind(whole, part) && contains(whole, part)
+                } else {
+                    equal(whole, part)
+                }
+            })
         }),
         // An array may contain a primitive value.
         (Json::Array(whole), part) if !part.is_object() => whole.iter().any(|whole| equal(whole, part)),

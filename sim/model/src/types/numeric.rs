@@ -70,15 +70,6 @@ pub(crate) fn compare(left: Numeric, right: Numeric) -> Ordering {
     }
 }
 
-/// The same number with the fewest digits behind the point: equal numbers become equal values.
-pub(crate) fn normal(mut value: Numeric) -> Numeric {
-    while value.scale > 0 && value.digits % 10 == 0 {
-        value.digits /= 10;
-        value.scale -= 1;
-    }
-    value
-}
-
 pub(crate) fn add(left: Numeric, right: Numeric) -> Result<Numeric, Error> {
     let scale = left.scale.max(right.scale);
     let sum = rescale(left, scale).zip(rescale(right, scale)).and_then(|(left, right)| left.checked_add(right));

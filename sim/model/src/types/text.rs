@@ -34,7 +34,7 @@ pub(crate) fn scalar_name(scalar: Scalar) -> &'static str {
     }
 }
 
-/// A name as SQL needs it: in quotes where it is not plain. Source: PostgreSQL, ruleutils.c, quote_identifier; reserved words are
+/// A name as SQL needs it: in quotes where it is not plain. Source: PostgreSQL, ruleutils.c, `quote_identifier`; reserved words are
 /// not known here.
 pub(crate) fn quote_name(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -73,7 +73,7 @@ fn print_array(items: &[Value], ty: Type) -> String {
     format!("{{{}}}", items.join(","))
 }
 
-/// Source: PostgreSQL, src/backend/utils/adt/arrayfuncs.c, array_out.
+/// Source: PostgreSQL, src/backend/utils/adt/arrayfuncs.c, `array_out`.
 fn quote_element(text: &str) -> String {
     let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',') || is_space(c);
     if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(special) {
@@ -103,7 +103,9 @@ fn parse_scalar(text: &str, scalar: Scalar) -> Result<Value, Error> {
         Scalar::Int2 | Scalar::Int4 | Scalar::Int8 => parse_int(text, trimmed, scalar).map(Value::Int),
         Scalar::Numeric => match numeric::parse(trimmed) {
             Some(value) => Ok(Value::Numeric(value)),
-            None if looks_numeric(trimmed) => Err(Error::refused("numeric values of more than 38 digits, NaN and infinity")),
+            None if looks_numeric(trimmed) => {
+                Err(Error::refused("numeric values of more than 38 digits, NaN and infinity"))
+            }
             None => Err(invalid()),
         },
         Scalar::Jsonb => json::parse(text).map(|value| Value::Json(Arc::new(value))),
@@ -120,7 +122,9 @@ fn parse_scalar(text: &str, scalar: Scalar) -> Result<Value, Error> {
             let value = trimmed.parse::<u32>().map_err(|_| invalid())?;
             Ok(Value::Int(i64::from(value)))
         }
-        Scalar::Snapshot => parse_snapshot(text).map(|snapshot| Value::Snapshot(Arc::new(snapshot))).ok_or_else(invalid),
+        Scalar::Snapshot => {
+            parse_snapshot(text).map(|snapshot| Value::Snapshot(Arc::new(snapshot))).ok_or_else(invalid)
+        }
         Scalar::Void => Err(Error::refused("a value of type void")),
     }
 }
@@ -134,7 +138,7 @@ fn looks_numeric(text: &str) -> bool {
             && lower.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'-' | b'+'))
 }
 
-/// Source: PostgreSQL, src/backend/utils/adt/bool.c, parse_bool_with_len.
+/// Source: PostgreSQL, src/backend/utils/adt/bool.c, `parse_bool_with_len`.
 fn parse_bool(text: &str) -> Option<bool> {
     let lower = text.to_ascii_lowercase();
     let prefix_of = |word: &str, least: usize| lower.len() >= least && word.starts_with(&lower);
@@ -171,28 +175,28 @@ pub(crate) fn fits(value: i64, scalar: Scalar) -> bool {
     }
 }
 
-/// Source: PostgreSQL, src/backend/utils/adt/xid8funcs.c, parse_snapshot.
+/// Source: PostgreSQL, src/backend/utils/adt/xid8funcs.c, `parse_snapshot`.
 fn parse_snapshot(text: &str) -> Option<PgSnapshot> {
     let mut parts = text.splitn(3, ':');
     let mut number = || parts.next()?.parse::<u64>().ok();
-    let (xmin, xmax) = (number()?, number()?);
-    if xmin == 0 || xmax == 0 || xmax < xmin || i64::try_from(xmax).is_err() {
+    let (low, high) = (number()?, number()?);
+    if low == 0 || high == 0 || high < low || i64::try_from(high).is_err() {
         return None;
     }
-    let list = parts.next()?;
-    let mut xip = Vec::new();
-    for item in list.split(',').filter(|_| !list.is_empty()) {
-        let xid = item.parse::<u64>().ok().filter(|xid| (xmin..xmax).contains(xid))?;
-        match xip.last() {
+    let ids = parts.next()?;
+    let mut running = Vec::new();
+    for item in ids.split(',').filter(|_| !ids.is_empty()) {
+        let xid = item.parse::<u64>().ok().filter(|id| (low..high).contains(id))?;
+        match running.last() {
             Some(last) if *last > xid => return None,
             Some(last) if *last == xid => {}
-            _ => xip.push(xid),
+            _ => running.push(xid),
         }
     }
-    Some(PgSnapshot { xmin, xmax, xip })
+    Some(PgSnapshot { xmin: low, xmax: high, xip: running })
 }
 
-/// Source: PostgreSQL, src/backend/utils/adt/arrayfuncs.c, array_in; one dimension, no bounds.
+/// Source: PostgreSQL, src/backend/utils/adt/arrayfuncs.c, `array_in`; one dimension, no bounds.
 fn parse_array(text: &str, element: Scalar) -> Result<Value, Error> {
     let malformed = || Error::new("22P02", format!("malformed array literal: \"{text}\""));
     let inner = text.trim_matches(is_space);

@@ -10,21 +10,28 @@ pub(crate) fn print(micros: i64) -> String {
     let (year, month, day) = civil(days);
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:06}").trim_end_matches('0').to_owned() };
+    let fraction =
+        if fraction == 0 { String::new() } else { format!(".{fraction:06}").trim_end_matches('0').to_owned() };
     let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{fraction}+00{era}")
 }
 
 /// The ISO form only, in UTC or with an offset; anything else that PostgreSQL reads is refused.
 pub(crate) fn parse(text: &str) -> Result<i64, Error> {
-    read(text).ok_or_else(|| Error::refused(format!("the timestamptz literal '{text}' (write 2024-01-31 12:00:00.5+00)")))
+    read(text)
+        .ok_or_else(|| Error::refused(format!("the timestamptz literal '{text}' (write 2024-01-31 12:00:00.5+00)")))
 }
 
 fn read(text: &str) -> Option<i64> {
     let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00:00+00"));
-    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())));
+    let mut parts =
+        date.splitn(3, '-').map(|part| part.parse::<i64>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())));
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || day < 1 || civil(days(year, month, day)) != (year, month, day) {
+    if !(1..=9999).contains(&year)
+        || !(1..=12).contains(&month)
+        || day < 1
+        || civil(days(year, month, day)) != (year, month, day)
+    {
         return None;
     }
     let (time, offset) = match time.find(['+', '-', 'Z']) {

@@ -40,7 +40,10 @@ fn types() {
 
 #[test]
 fn clauses() {
-    check("SELECT s FROM t GROUP BY n", "column \"t.s\" must appear in the GROUP BY clause or be used in an aggregate function (42803)");
+    check(
+        "SELECT s FROM t GROUP BY n",
+        "column \"t.s\" must appear in the GROUP BY clause or be used in an aggregate function (42803)",
+    );
     check("SELECT 1 FROM t WHERE count(*) > 1", "aggregate functions are not allowed in WHERE (42803)");
     check("SELECT count(*) FROM t FOR UPDATE", "FOR UPDATE is not allowed with aggregate functions (0A000)");
     check("SELECT DISTINCT s FROM t FOR SHARE", "FOR SHARE is not allowed with DISTINCT clause (0A000)");

@@ -21,7 +21,7 @@ const SEEDS: [&str; 12] = [
     "SELECT '{\"a\": [1, null]}'::jsonb #>> '{a,0}', now(), nextval('counter'), pg_advisory_lock(1, 2) IS NULL, -5 % 3",
 ];
 
-/// A generator that needs no more than to be deterministic (Steele, Lea, Flood: SplitMix, 2014).
+/// A generator that needs no more than to be deterministic (Steele, Lea, Flood: `SplitMix`, 2014).
 struct Random(u64);
 
 impl Random {
