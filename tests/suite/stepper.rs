@@ -224,6 +224,24 @@ fn what_is_committed_is_observed() {
 }
 
 #[test]
+fn a_table_that_nobody_may_read_is_observed_later() {
+    let database = &mut connected(2);
+    let mut seen = Observation::default();
+    answered(database, 0, "INSERT INTO applied (stream_id, version) VALUES ('a', 1)");
+    database.observe(&mut seen).expect("an observation");
+    assert_eq!(seen.applied.len(), 1);
+    answered(database, 0, "BEGIN");
+    answered(database, 0, "TRUNCATE applied");
+    answered(database, 1, "INSERT INTO events (stream_id, version) VALUES ('a', 2)");
+    database.observe(&mut seen).expect("no wait");
+    assert_eq!((seen.events.len(), seen.applied.len()), (0, 1), "all as it was seen last");
+    assert!(database.has_changed(), "what could not be seen is still to be seen");
+    answered(database, 0, "COMMIT");
+    database.observe(&mut seen).expect("an observation");
+    assert_eq!((seen.events.len(), seen.applied.len()), (1, 0));
+}
+
+#[test]
 fn a_transaction_takes_the_next_xid() {
     // Ids are the server's, not the database's: a server of its own, or another test takes them.
     let bed = TestBed::acquire(AcquireOptions::default()).expect("a server");

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use crate::backend::testbed::chain;
@@ -20,7 +21,7 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) async fn open(url: &str) -> Result<Self, String> {
-        limited(async {
+        limited("connecting", async {
             let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
             tokio::spawn(connection);
             let blocking_pids =
@@ -41,14 +42,14 @@ impl Control {
 
     /// For each of `pids`: who blocks it.
     pub(super) async fn blocking_pids(&self, pids: &[i32]) -> Result<Vec<(i32, Vec<i32>)>, String> {
-        let rows = limited(self.client.query(&self.blocking_pids, &[&pids])).await?;
+        let rows = limited("who blocks whom", self.client.query(&self.blocking_pids, &[&pids])).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Ends a backend, if it has not ended by itself. A backend that is gone from the list has released all it held before.
     /// Source: PostgreSQL, src/backend/utils/init/postinit.c, `ShutdownPostgres` runs before the status is given up.
     pub(super) async fn end_backend(&self, pid: i32) -> Result<(), String> {
-        limited(async {
+        limited("the end of a session", async {
             self.client.query("SELECT pg_terminate_backend($1)", &[&pid]).await?;
             while self.client.query_one(&self.is_there, &[&pid]).await?.get(0) {
                 std::thread::yield_now();
@@ -64,7 +65,7 @@ impl Control {
              SELECT a.pid, concat_ws(' ', a.backend_type, a.state, a.wait_event_type, a.wait_event), coalesce(a.query, ''), \
              coalesce((SELECT blockers FROM waiting w WHERE w.pid = a.pid), '{}') \
              FROM pg_stat_activity a WHERE a.pid = ANY ($1) OR EXISTS (SELECT FROM waiting WHERE a.pid = ANY (blockers)) ORDER BY 1";
-        let rows = limited(self.client.query(ACTIVITY, &[&pids])).await?;
+        let rows = limited("who does what", self.client.query(ACTIVITY, &[&pids])).await?;
         let mut text = String::new();
         for row in rows {
             let (pid, state, query): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
@@ -77,25 +78,41 @@ impl Control {
 
     /// Several statements in one message.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), String> {
-        limited(self.client.batch_execute(sql)).await
+        limited(sql, self.client.batch_execute(sql)).await
     }
 
     pub(super) async fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
-        limited(self.client.query(sql, &[])).await
+        limited(sql, self.client.query(sql, &[])).await
     }
 
     pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, String> {
-        limited(self.client.prepare(sql)).await
+        limited(sql, self.client.prepare(sql)).await
+    }
+
+    /// None where a table is locked by somebody who keeps readers out. Of a connection on which waits were [limited](Self::limit_waits).
+    pub(super) async fn query_unless_locked(&self, statement: &Statement) -> Result<Option<Vec<Row>>, String> {
+        let rows = async {
+            match self.client.query(statement, &[]).await {
+                Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
+                other => other.map(Some),
+            }
+        };
+        limited("an observation", rows).await
+    }
+
+    /// No statement on this connection waits for a lock any longer than a moment.
+    pub(super) async fn limit_waits(&self) -> Result<(), String> {
+        self.batch("SET lock_timeout = '2ms'").await
     }
 
     pub(super) async fn query_prepared(&self, statement: &Statement) -> Result<Vec<Row>, String> {
-        limited(self.client.query(statement, &[])).await
+        limited("what is there to reset", self.client.query(statement, &[])).await
     }
 }
 
-async fn limited<T>(call: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, String> {
+async fn limited<T>(what: &str, call: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, String> {
     match tokio::time::timeout(CALL_MAX, call).await {
         Ok(result) => result.map_err(|e| chain(&e)),
-        Err(_) => Err(format!("the server did not answer within {} s", CALL_MAX.as_secs())),
+        Err(_) => Err(format!("the server did not answer within {} s: {what}", CALL_MAX.as_secs())),
     }
 }

@@ -19,6 +19,7 @@ use skiptrace::{Answer, DbError, Session, Statement, Tag, Value};
 
 use super::testbed::{self, TestBed};
 use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
+use control::Control;
 use reset::Reset;
 use stepper::{Sent, Stepper};
 
@@ -30,6 +31,8 @@ pub struct PostgresDatabase<'bed> {
     // Before the database: its connections go first.
     stepper: Stepper<PostgresSession, Result<Answer, DbError>>,
     reset: Reset,
+    /// A connection that waits for nobody.
+    observer: Control,
     observe: tokio_postgres::Statement,
     /// Connections that are kept between runs, with their backends' process ids.
     spare: Vec<(PostgresSession, i32)>,
@@ -53,10 +56,11 @@ impl<'bed> PostgresDatabase<'bed> {
         let database = bed.create_database("stepper").map_err(|e| BackendError::Environment(e.to_string()))?;
         let lost = |e: String| BackendError::Environment(e);
         let stepper = Stepper::open(&database.url()).map_err(lost)?;
-        let (reset, observe) = set_up(&stepper, layout).map_err(lost)?;
+        let (reset, observer, observe) = set_up(&stepper, &database.url(), layout).map_err(lost)?;
         Ok(Self {
             stepper,
             reset,
+            observer,
             observe,
             spare: Vec::new(),
             in_transaction: BTreeMap::new(),
@@ -127,8 +131,9 @@ impl Database for PostgresDatabase<'_> {
         let cleaned = clean(&self.stepper, &mut self.spare);
         self.alive(cleaned)?;
         let reset = if std::mem::take(&mut self.redefined) {
-            set_up_again(&self.stepper, &self.layout).map(|(reset, observe)| {
+            set_up_again(&self.stepper, &self.database.url(), &self.layout).map(|(reset, observer, observe)| {
                 self.reset = reset;
+                self.observer = observer;
                 self.observe = observe;
             })
         } else {
@@ -199,11 +204,16 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
-        let (runtime, control) = self.stepper.control();
-        let rows = runtime.block_on(control.query_prepared(&self.observe));
-        let rows = self.alive(rows)?;
-        self.changed = false;
-        observe::read(&rows, into).map_err(BackendError::Environment)
+        let rows = self.stepper.runtime().block_on(self.observer.query_unless_locked(&self.observe));
+        match self.alive(rows)? {
+            Some(rows) => {
+                self.changed = false;
+                observe::read(&rows, into).map_err(BackendError::Environment)
+            }
+            // Somebody holds a table in ACCESS EXCLUSIVE mode (TRUNCATE), or waits for that: nobody can read it now. What was
+            // seen last stands until the lock is free; that it has changed stays true.
+            None => Ok(()),
+        }
     }
 }
 
@@ -216,17 +226,31 @@ impl Drop for PostgresDatabase<'_> {
 
 type Sessions = Stepper<PostgresSession, Result<Answer, DbError>>;
 
-fn set_up(stepper: &Sessions, layout: &Layout) -> Result<(Reset, tokio_postgres::Statement), String> {
+/// Runs the setup; how it is put back, and a connection with the query that observes.
+fn set_up(
+    stepper: &Sessions,
+    url: &str,
+    layout: &Layout,
+) -> Result<(Reset, Control, tokio_postgres::Statement), String> {
     let (runtime, control) = stepper.control();
     for sql in &layout.setup {
         runtime.block_on(control.batch(sql)).map_err(|e| format!("setup: {e}, in: {sql}"))?;
     }
-    let observe = runtime.block_on(control.prepare(&observe::query(layout)))?;
-    Ok((Reset::prepare(stepper.control())?, observe))
+    let (observer, observe) = runtime.block_on(async {
+        let observer = Control::open(url).await?;
+        observer.limit_waits().await?;
+        let observe = observer.prepare(&observe::query(layout)).await?;
+        Ok::<_, String>((observer, observe))
+    })?;
+    Ok((Reset::prepare(stepper.control())?, observer, observe))
 }
 
 /// After a run that made or dropped tables: everything anew, in the same database.
-fn set_up_again(stepper: &Sessions, layout: &Layout) -> Result<(Reset, tokio_postgres::Statement), String> {
+fn set_up_again(
+    stepper: &Sessions,
+    url: &str,
+    layout: &Layout,
+) -> Result<(Reset, Control, tokio_postgres::Statement), String> {
     const SCHEMAS: &str = "SELECT coalesce(string_agg(format('DROP SCHEMA %I CASCADE;', nspname), ' '), '') || ' CREATE SCHEMA public' \
          FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'";
     let (runtime, control) = stepper.control();
@@ -234,7 +258,7 @@ fn set_up_again(stepper: &Sessions, layout: &Layout) -> Result<(Reset, tokio_pos
         let rows = control.query(SCHEMAS).await?;
         control.batch(rows[0].get(0)).await
     })?;
-    set_up(stepper, layout)
+    set_up(stepper, url, layout)
 }
 
 /// Whatever a run may have left on a connection that is kept: its transaction, settings, session-level locks.

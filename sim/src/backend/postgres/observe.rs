@@ -9,22 +9,21 @@ const APPLIED: i32 = 1;
 const SKIP: i32 = 2;
 const GENERATION: i32 = 3;
 
-/// The query. Its rows: kind, then up to three integers; a stream's is its place in the layout, NULL if it has none.
+/// The query. Its rows, in no order: kind, then up to three integers; a stream's is its place in the layout, NULL if it has none.
 pub(super) fn query(layout: &Layout) -> String {
     let streams: Vec<String> = layout.streams.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
     let place = format!("array_position(ARRAY[{}]::text[], stream_id::text) - 1", streams.join(", "));
     let Layout { events, applied, generations, .. } = layout;
     let mut sql = format!(
-        "SELECT kind, a, b, c FROM (\
-         SELECT {EVENT} AS kind, position AS nth, {place} AS a, version::int8 AS b, position::int8 AS c FROM {events} \
-         UNION ALL SELECT {APPLIED}, seq, {place}, version::int8, row_number() OVER (ORDER BY seq) FROM {applied} \
-         UNION ALL SELECT {GENERATION}, generation, \
-           array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text), generation::int8, 0 FROM {generations} "
+        "SELECT {EVENT} AS kind, {place} AS a, version::int8 AS b, position::int8 AS c FROM {events} \
+         UNION ALL SELECT {APPLIED}, {place}, version::int8, seq::int8 FROM {applied} \
+         UNION ALL SELECT {GENERATION}, array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text), \
+           generation::int8, 0 FROM {generations}"
     );
     if let Some(skips) = &layout.skips {
-        sql += &format!("UNION ALL SELECT {SKIP}, 0, {place}, version::int8, generation::int8 FROM {skips} ");
+        sql += &format!(" UNION ALL SELECT {SKIP}, {place}, version::int8, generation::int8 FROM {skips}");
     }
-    sql + ") AS observed ORDER BY kind, nth, a, b, c"
+    sql
 }
 
 /// Puts the rows into `into`; errs with what stands in the database and should not.
@@ -50,6 +49,10 @@ pub(super) fn read(rows: &[Row], into: &mut Observation) -> Result<(), String> {
             _ => unreachable!("the query has four kinds"),
         }
     }
+    events.sort_unstable_by_key(|event| event.position);
+    applied.sort_unstable_by_key(|event| event.position);
+    skips.sort_unstable();
+    generations.sort_unstable();
     Ok(())
 }
 
