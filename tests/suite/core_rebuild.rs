@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
-    AppendError, Drainer, EventStore, ExpectedVersion, GenerationState, Monitor, Outcome, Phase, RebuildError,
-    RebuildOptions, Rebuilder, SkipReason, SqlState,
+    Answer, AppendError, Call, DbError, Drainer, EventStore, ExpectedVersion, GenerationState, Monitor, Outcome, Phase,
+    RebuildError, RebuildOptions, Rebuilder, Session, SkipReason, SqlState, Statement, Value,
 };
 use tokio::sync::watch;
 
@@ -103,30 +103,73 @@ async fn rebuilds_lose_nothing_while_others_append_and_drain() {
     assert!(skipped > 0, "no append met a rebuild: nothing was shown");
 }
 
-/// Crashed after each of its commits in turn, a rebuild is gone on with; the crashed one, should it wake up, can do no harm.
+/// A session whose connection breaks at a flight that is given: before it is sent, or before it is answered.
+struct Mortal {
+    session: PostgresSession,
+    flights_left: u32,
+    answer_is_lost: bool,
+}
+
+impl Mortal {
+    fn lost() -> DbError {
+        DbError::new(SqlState::CONNECTION_FAILURE, "the test broke the connection")
+    }
+}
+
+impl Session for Mortal {
+    async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
+        let mut answers = self.pipeline(&[Call::new(statement, params)]).await?;
+        Ok(answers.remove(0))
+    }
+
+    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+        if self.flights_left > 0 {
+            self.flights_left -= 1;
+            return self.session.pipeline(calls).await;
+        }
+        if self.answer_is_lost {
+            self.session.pipeline(calls).await?;
+        }
+        Err(Self::lost())
+    }
+
+    fn abandon(&mut self) {}
+
+    async fn pause(&mut self, duration: Duration) {
+        self.session.pause(duration).await;
+    }
+}
+
+/// Its connection breaks at each of its flights in turn, before and after the server did what it asked for.
 #[tokio::test]
 async fn a_rebuild_that_crashed_is_gone_on_with() {
     let fixture = Fixture::live().await;
     let mut session = fixture.session().await;
-    for index in 0..10 {
+    for index in 0..4 {
         append(&fixture.store, &mut session, &format!("s{}", index % 3), 2).await;
     }
+    // Six events a batch, one more a round: the log grows more slowly than the flights that a rebuild survives.
+    let (crashing, successor) = (rebuilder(&fixture.store, 6), rebuilder(&fixture.store, 4));
     let mut resumed = 0;
-    for millis in 0..25 {
-        let mut crashing = fixture.session().await;
-        let crash = rebuilder(&fixture.store, 1);
-        let ended = tokio::time::timeout(Duration::from_millis(millis), crash.run(&mut crashing)).await;
-        append(&fixture.store, &mut session, &format!("s{}", millis % 3), 1).await;
-        if let Ok(report) = ended {
-            report.expect("a rebuild");
-            continue;
+    for flights_left in 0.. {
+        let mut crashes = 0;
+        for answer_is_lost in [false, true] {
+            let mut mortal = Mortal { session: fixture.session().await, flights_left, answer_is_lost };
+            crashes += u32::from(crashing.run(&mut mortal).await.is_err());
+            drop(mortal);
+            if answer_is_lost {
+                append(&fixture.store, &mut session, &format!("s{}", flights_left % 3), 1).await;
+            }
+            resumed += u32::from(successor.resume(&mut session).await.expect("nothing is in its way").is_some());
+            Drainer::new(&fixture.store).drain_all(&mut session).await.expect("a drain");
+            assert_converged(&mut session).await;
         }
-        let report = rebuilder(&fixture.store, 5).run(&mut session).await.expect("a rebuild");
-        resumed += u32::from(report.resumed);
-        Drainer::new(&fixture.store).drain_all(&mut session).await.expect("a drain");
-        assert_converged(&mut session).await;
+        if crashes == 0 {
+            break;
+        }
     }
-    assert!(resumed > 3, "only {resumed} rebuilds were crashed midway");
+    // Start and commit of it, fence, truncate, pass, and several batches: before and after each.
+    assert!(resumed > 16, "only {resumed} rebuilds were crashed midway");
 }
 
 #[tokio::test]
