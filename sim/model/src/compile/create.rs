@@ -124,7 +124,11 @@ impl Builder<'_> {
                 draft.checks.push((name, Some(def.name.clone()), (**expr).clone()));
             }
             ColumnOption::Generated {
-                generated_as, sequence_options, generation_expr, generation_expr_mode, ..
+                generated_as,
+                sequence_options,
+                generation_expr,
+                generation_expr_mode,
+                generated_keyword: _,
             } => {
                 refuse_if(generation_expr.is_some() || generation_expr_mode.is_some(), "generated columns")?;
                 let Some(scalar) = integer(def) else {
@@ -414,7 +418,9 @@ fn key_columns(draft: &Draft, columns: &[ast::IndexColumn]) -> Result<Vec<Column
     let mut found = Vec::with_capacity(columns.len());
     for ast::IndexColumn { column, operator_class } in columns {
         refuse_if(operator_class.is_some(), "operator classes")?;
-        let ast::Expr::Identifier(name) = &column.expr else { return Err(Error::refused("a key of expressions")) };
+        let ast::OrderByExpr { expr, options, with_fill } = column;
+        refuse_if(*options != ast::OrderByOptions::default() || with_fill.is_some(), "an order in a key")?;
+        let ast::Expr::Identifier(name) = expr else { return Err(Error::refused("a key of expressions")) };
         let name = ident(name);
         let place = draft.table.column(&name);
         let message = || format!("column \"{name}\" named in key does not exist");

@@ -184,10 +184,8 @@ impl Builder<'_> {
 
 /// VALUES without anything around them: their DEFAULTs and untyped literals are the target's.
 fn plain_values(query: &ast::Query) -> Option<&ast::Values> {
-    let plain =
-        query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     match &*query.body {
-        SetExpr::Values(values) if plain && query.locks.is_empty() => Some(values),
+        SetExpr::Values(values) if query.with.is_none() && super::query::is_bare(query) => Some(values),
         _ => None,
     }
 }

@@ -20,7 +20,7 @@ impl Builder<'_> {
         self.with(query.with.as_ref(), true)?;
         let rows = match &*query.body {
             SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
-                plain_query(query)?;
+                refuse_if(!is_bare(query), "clauses of a query behind INSERT, UPDATE and DELETE")?;
                 self.modification(statement)
             }
             _ => self.body(query, None),
@@ -256,10 +256,28 @@ impl Builder<'_> {
     }
 }
 
-fn plain_query(query: &ast::Query) -> Result<(), Error> {
-    let any =
-        query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() || !query.locks.is_empty();
-    refuse_if(any, "ORDER BY, LIMIT and row locks behind INSERT, UPDATE and DELETE")
+/// Whether nothing stands around a query's body; WITH is looked at elsewhere.
+pub(super) fn is_bare(query: &ast::Query) -> bool {
+    let ast::Query {
+        with: _,
+        body: _,
+        order_by,
+        limit_clause,
+        fetch,
+        locks,
+        for_clause,
+        settings,
+        format_clause,
+        pipe_operators,
+    } = query;
+    order_by.is_none()
+        && limit_clause.is_none()
+        && fetch.is_none()
+        && locks.is_empty()
+        && for_clause.is_none()
+        && settings.is_none()
+        && format_clause.is_none()
+        && pipe_operators.is_empty()
 }
 
 fn order_of(order: Option<&ast::OrderBy>) -> Result<&[ast::OrderByExpr], Error> {
