@@ -7,6 +7,7 @@ use std::sync::Arc;
 use skiptrace::{Answer, DbError, Row, SqlState, Statement, Tag, Value};
 use skiptrace_model::{self as model, CommandTag, Prepared, Server, SessionId, TableHandle};
 
+use super::postgres::PostgresDatabase;
 use super::{BackendError, Database, GenerationState, Layout, Observation, ObservedEvent, ObservedSkip, Outcome};
 
 /// The first transaction id after the setup. A server that was just set up has such ones, too.
@@ -69,9 +70,20 @@ impl ModelDatabase {
         })
     }
 
-    /// From the next [`Database::reset`] on, a run's first transaction id: to be compared with a server that stands there.
+    /// From the next [`Database::reset`] on, a run's first transaction id.
     pub fn set_first_xid(&mut self, xid: u64) {
         self.first_xid = xid;
+    }
+
+    /// The next run here and the next run on `server` begin with the same transaction id, so that they can be compared.
+    pub fn align_with(&mut self, server: &mut PostgresDatabase<'_>) -> Result<(), BackendError> {
+        // A reset of the server takes ids, always as many.
+        server.reset()?;
+        let before = server.next_xid()?;
+        server.reset()?;
+        let after = server.next_xid()?;
+        self.set_first_xid(after + (after - before));
+        Ok(())
     }
 
     fn prepare(&mut self, statement: &Statement) -> Result<Result<Prepared, model::Error>, BackendError> {
@@ -309,7 +321,9 @@ fn to_model(value: &Value) -> model::Value {
 
 fn from_model(value: model::Value) -> Value {
     match value {
-        model::Value::Null | model::Value::Void => Value::Null,
+        model::Value::Null => Value::Null,
+        // As the driver reads it.
+        model::Value::Void => Value::from(""),
         model::Value::Bool(value) => Value::Bool(value),
         model::Value::Int(value) => Value::Int(value),
         model::Value::Text(text) => Value::Text(text),

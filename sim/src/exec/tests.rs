@@ -183,6 +183,13 @@ impl Stage {
         self.act(actor, Act::Step);
     }
 
+    #[track_caller]
+    fn steps(&mut self, actors: &[u8]) {
+        for actor in actors {
+            self.step(*actor);
+        }
+    }
+
     fn log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.executor.database().log)
     }
@@ -198,7 +205,7 @@ const NONE: FaultBudget = FaultBudget { crashes: 0, lost_answers: 0 };
 fn a_wait_ends_with_the_step_that_ends_the_other_transaction() {
     let script = vec![Send("BEGIN"), Send("lock"), Send("COMMIT")];
     let mut stage = Stage::new(vec![script.clone(), script], NONE);
-    [0, 0, 1, 1].into_iter().for_each(|actor| stage.step(actor));
+    stage.steps(&[0, 0, 1, 1]);
     assert_eq!(stage.ready(), [(0, Act::Step)], "actor 1 waits");
     stage.step(0);
     assert_eq!(stage.ready(), [(1, Act::Step)], "actor 0 is done, actor 1 was answered");
@@ -215,7 +222,7 @@ fn a_pause_lasts_until_another_transaction_ends() {
     let waits = vec![Send("BEGIN"), Pause, Send("COMMIT")];
     let works = vec![Send("BEGIN"), Send("a"), Send("COMMIT"), Send("b")];
     let mut stage = Stage::new(vec![waits, works], NONE);
-    [0, 1, 1].into_iter().for_each(|actor| stage.step(actor));
+    stage.steps(&[0, 1, 1]);
     assert_eq!(stage.ready(), [(1, Act::Step)], "BEGIN and a statement in a transaction end no pause");
     stage.step(1);
     assert_eq!(stage.ready(), [(0, Act::Step), (1, Act::Step)]);
@@ -233,7 +240,7 @@ fn a_statement_outside_a_transaction_ends_a_pause() {
 
 #[test]
 fn pauses_end_when_nobody_else_can_go_on() {
-    let mut stage = Stage::new(vec![vec![Pause], vec![Pause]], NONE);
+    let stage = Stage::new(vec![vec![Pause], vec![Pause]], NONE);
     assert_eq!(stage.ready(), [(0, Act::Step), (1, Act::Step)]);
 }
 
@@ -262,7 +269,7 @@ fn an_abandoned_transaction_is_rolled_back_before_the_next_statement() {
 fn whoever_crashes_is_cut_off_and_starts_again_from_its_beginning() {
     let script = vec![Send("BEGIN"), Send("lock"), Send("COMMIT")];
     let mut stage = Stage::new(vec![script.clone(), script], FaultBudget { crashes: 1, lost_answers: 0 });
-    [0, 0, 1, 1].into_iter().for_each(|actor| stage.step(actor));
+    stage.steps(&[0, 0, 1, 1]);
     stage.act(0, Act::Crash);
     assert_eq!(stage.ready(), [(0, Act::Step), (1, Act::Step)], "one crash was allowed; the lock is actor 1's now");
     stage.step(0);
@@ -283,10 +290,7 @@ fn a_lost_answer_is_lost_after_the_commit_was_done() {
     assert_eq!(stage.ready(), [(0, Act::Step), (0, Act::LoseAnswer)], "offered for a COMMIT only");
     stage.act(0, Act::LoseAnswer);
     stage.step(0);
-    assert_eq!(
-        stage.log(),
-        ["0 connects", "0 BEGIN", "0 a", "0 COMMIT", "0 is cut off", "0 connects", "0 b"]
-    );
+    assert_eq!(stage.log(), ["0 connects", "0 BEGIN", "0 a", "0 COMMIT", "0 is cut off", "0 connects", "0 b"]);
     assert_eq!(stage.history().steps[2].effect, Effect::AnswerLost);
 }
 
@@ -322,11 +326,8 @@ fn a_session_whose_connection_was_lost_stays_lost() {
 #[test]
 fn drainers_wait_for_the_work_and_have_no_faults_after_it() {
     let faults = FaultBudget { crashes: 3, lost_answers: 3 };
-    let mut stage = Stage::with_drainers(
-        vec![vec![Send("COMMIT")], vec![AwaitOthers, Send("COMMIT")]],
-        vec![1],
-        faults,
-    );
+    let mut stage =
+        Stage::with_drainers(vec![vec![Send("COMMIT")], vec![AwaitOthers, Send("COMMIT")]], vec![1], faults);
     let acts = [(0, Act::Step), (0, Act::LoseAnswer), (0, Act::Crash)];
     assert_eq!(stage.ready(), acts, "the drainer waits for the others' work");
     stage.step(0);
@@ -341,7 +342,7 @@ fn the_same_choices_leave_the_same_trace() {
     let run = |choices: &[u8]| {
         let script = vec![Send("BEGIN"), Send("lock"), Send("COMMIT")];
         let mut stage = Stage::new(vec![script.clone(), script], NONE);
-        choices.iter().for_each(|actor| stage.step(*actor));
+        stage.steps(choices);
         (stage.trace.hash(), stage.history())
     };
     let first = run(&[0, 0, 1, 1, 0, 1]);

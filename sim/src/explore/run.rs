@@ -200,7 +200,7 @@ impl<'a, D: Database> Runner<'a, D> {
         for (actor, blockers) in self.executor.waiting()? {
             let name = |&actor: &usize| self.scenario.actors[actor].name.as_str();
             let blockers: Vec<&str> = blockers.iter().map(name).collect();
-            message.push_str(&format!("; {} waits for {}", name(&actor), blockers.join(", ")));
+            message.extend(["; ", name(&actor), " waits for ", &blockers.join(", ")]);
         }
         Ok(RunEnd::Stuck(message))
     }

@@ -164,15 +164,15 @@ impl Search<'_> {
         let mut end = 1;
         while end < self.choices.len() {
             let actor = self.choices[end - 1].actor;
-            if self.choices[end].actor != actor {
-                if let Some(next) = self.choices[end..].iter().position(|choice| choice.actor == actor) {
-                    let block = self.choices[end + next..].iter().take_while(|choice| choice.actor == actor).count();
-                    for length in [block, 1] {
-                        let mut candidate = self.choices.clone();
-                        candidate[end..end + next + length].rotate_right(length);
-                        if self.attempt(runner, lenient, &candidate) {
-                            break;
-                        }
+            let rest = &self.choices[end..];
+            let next = rest.iter().position(|choice| choice.actor == actor).filter(|next| *next > 0);
+            if let Some(next) = next {
+                let block = rest[next..].iter().take_while(|choice| choice.actor == actor).count();
+                for length in [block, 1] {
+                    let mut candidate = self.choices.clone();
+                    candidate[end..end + next + length].rotate_right(length);
+                    if self.attempt(runner, lenient, &candidate) {
+                        break;
                     }
                 }
             }

@@ -197,7 +197,9 @@ impl Trace {
             Value::Array(values) => {
                 self.byte(36);
                 self.word(values.len() as u64);
-                values.iter().for_each(|value| self.value(value));
+                for value in values.iter() {
+                    self.value(value);
+                }
             }
         }
     }
@@ -220,7 +222,9 @@ impl Trace {
             serde_json::Value::Array(values) => {
                 self.byte(44);
                 self.word(values.len() as u64);
-                values.iter().for_each(|value| self.json(value));
+                for value in values {
+                    self.json(value);
+                }
             }
             serde_json::Value::Object(fields) => {
                 self.byte(45);

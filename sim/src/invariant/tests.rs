@@ -9,14 +9,14 @@ struct State {
     applied: &'static [(u16, i64)],
     /// Stream, version, generation.
     skips: &'static [(u16, i64, i64)],
-    state: GenerationState,
+    newest: GenerationState,
 }
 
 const GOOD: State = State {
     events: &[(0, 1), (1, 1), (0, 2), (0, 3)],
     applied: &[(0, 1), (0, 2), (1, 1)],
     skips: &[(0, 3, 2), (0, 1, 1)],
-    state: GenerationState::Live,
+    newest: GenerationState::Live,
 };
 
 fn broken(state: &State, when: When) -> Option<(&'static str, String)> {
@@ -29,7 +29,7 @@ fn broken(state: &State, when: When) -> Option<(&'static str, String)> {
             .iter()
             .map(|&(stream, version, generation)| ObservedSkip { stream, version, generation })
             .collect(),
-        generations: vec![(1, GenerationState::Retired), (2, state.state)],
+        generations: vec![(1, GenerationState::Retired), (2, state.newest)],
     };
     let mut ledger = Ledger::default();
     ledger.fill(&observation, 2);
@@ -60,7 +60,7 @@ fn a_skip_record_of_another_generation_does_not_save_an_event() {
 
 #[test]
 fn a_building_generation_may_still_owe_events() {
-    let building = State { applied: &[(0, 1)], skips: &[], state: GenerationState::Building, ..GOOD };
+    let building = State { applied: &[(0, 1)], skips: &[], newest: GenerationState::Building, ..GOOD };
     assert_eq!(broken(&building, When::Always), None);
 }
 
@@ -89,17 +89,17 @@ fn convergence_is_all_applied_to_a_live_generation_and_nothing_skipped() {
     let converges = |state: State| broken(&state, When::Eventually).map(|(name, _)| name);
     assert_eq!(converges(State { skips: &[(0, 1, 1)], ..all }), Some("convergence"), "of whatever generation");
     assert_eq!(converges(State { applied: &[(0, 1)], ..all }), Some("convergence"));
-    assert_eq!(converges(State { state: GenerationState::Building, ..all }), Some("convergence"));
+    assert_eq!(converges(State { newest: GenerationState::Building, ..all }), Some("convergence"));
 }
 
 #[test]
 fn versions_above_the_first_word_are_told_apart() {
     const EVENTS: [(u16, i64); 200] = {
-        let mut events = [(0, 0); 200];
-        let mut version = 0;
-        while version < 200 {
-            events[version] = (1, version as i64 + 1);
-            version += 1;
+        let mut events = [(0, 0_i64); 200];
+        let (mut index, mut version) = (0, 1);
+        while index < events.len() {
+            events[index] = (1, version);
+            (index, version) = (index + 1, version + 1);
         }
         events
     };
