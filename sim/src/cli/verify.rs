@@ -89,7 +89,7 @@ pub(super) fn verify(args: &Verify, context: &mut Context<'_>) -> Result<Exit, F
     for explored in &all {
         // JSON has no room for it.
         if let (Format::Json, Verdict::Error(end)) = (args.format, &explored.verdict) {
-            context.err.line(&format!("{}: {}", explored.scenario.name, error_text(end)));
+            context.err.line(&format!("{}: {}", explored.scenario.name, error_text(end, &explored.tally)));
         }
     }
     Ok(worst(&all))
@@ -178,7 +178,7 @@ fn tell(explored: &Explored, args: &Verify, context: &mut Context<'_>) {
         Verdict::Vacuous(missed) if missed.is_empty() => "vacuous: not one schedule was run".to_owned(),
         Verdict::Vacuous(missed) => format!("vacuous: no schedule reached {}", missed.join(", ")),
         Verdict::Stuck => "some runs make no progress".to_owned(),
-        Verdict::Error(end) => error_text(end),
+        Verdict::Error(end) => error_text(end, tally),
     };
     let tone = if expected { Tone::Strong } else { Tone::Bad };
     let name = context.out.paint().tone(tone, &scenario.name);
@@ -197,13 +197,15 @@ fn tell(explored: &Explored, args: &Verify, context: &mut Context<'_>) {
     }
 }
 
-fn error_text(end: &RunEnd) -> String {
-    match end {
+fn error_text(end: &RunEnd, tally: &Tally) -> String {
+    let text = match end {
         RunEnd::Failed(error) => crate::report::failure(error),
         RunEnd::Nondeterministic(message) => format!("is not deterministic: {message}"),
         RunEnd::Misfit { step, message } => format!("does not fit at step {step}: {message}"),
         other => format!("{other:?}"),
-    }
+    };
+    let seed = tally.ended.as_ref().and_then(|ended| ended.seed);
+    seed.map_or_else(|| text.clone(), |seed| format!("{text} (in the run of seed {seed})"))
 }
 
 fn conclude(all: &[Explored], context: &mut Context<'_>) {
