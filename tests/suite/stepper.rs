@@ -129,6 +129,26 @@ fn a_broken_connection_is_rolled_back_and_lets_others_go_on() {
 }
 
 #[test]
+fn the_hundredth_break_leaves_as_little_as_the_first() {
+    let database = &mut connected(2);
+    for round in 0..30 {
+        answered(database, 0, "SELECT pg_advisory_lock(1)");
+        answered(database, 0, "SET enable_seqscan = off");
+        answered(database, 0, "BEGIN");
+        answered(database, 0, &bump(1));
+        waits(database, 1, &bump(1), &[0]);
+        database.disconnect(0).expect("a break");
+        assert_eq!(woken(database), [(1, Ok(1))], "in round {round}");
+        database.connect(0).expect("a new session");
+        let left = "SELECT current_setting('enable_seqscan'), count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        let left = answered(database, 0, left).rows;
+        assert_eq!((&**left[0].text(0), left[0].int(1)), ("on", 0), "in round {round}");
+        let n = answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows;
+        assert_eq!(n[0].int(0), round + 1, "the broken session's own update is undone");
+    }
+}
+
+#[test]
 fn a_waiting_connection_can_be_broken() {
     let database = &mut connected(2);
     answered(database, 0, "BEGIN");

@@ -15,7 +15,7 @@ mod stepper;
 use std::collections::BTreeMap;
 
 use skiptrace::postgres::PostgresSession;
-use skiptrace::{Answer, DbError, Session, Statement, Tag, Value};
+use skiptrace::{Answer, Call, DbError, Session, Statement, Tag, Value};
 
 use super::testbed::{self, TestBed};
 use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
@@ -25,6 +25,10 @@ use stepper::{Sent, Stepper};
 
 /// Of a session for which one other waits, two, or more. The test bed's databases have a longer one. Far enough apart for a busy machine.
 const DEADLOCK_TIMEOUTS: [&str; 3] = ["50ms", "5ms", "1ms"];
+
+/// So many connections are really broken; later ones are if their session waits. Of the others the session is ended as the server ends it, and
+/// the connection kept: a new one has everything to plan anew, and takes as long as 40 statements.
+const BREAKS_REAL: u32 = 8;
 
 /// A real server as a [`Database`], in a database of its own that is dropped with this.
 pub struct PostgresDatabase<'bed> {
@@ -41,6 +45,10 @@ pub struct PostgresDatabase<'bed> {
     changed: bool,
     /// A statement changed what the setup made: tables that are new, or gone.
     redefined: bool,
+    /// How many connections were broken.
+    breaks: u32,
+    /// Ends what may be open on a connection, and its settings and locks.
+    clean: [Call; 3],
     /// A statement of no words.
     nothing: Statement,
     /// By [`DEADLOCK_TIMEOUTS`]; for a session that is in no transaction (it holds advisory locks, then), and for one that is.
@@ -66,6 +74,9 @@ impl<'bed> PostgresDatabase<'bed> {
             in_transaction: BTreeMap::new(),
             changed: true,
             redefined: false,
+            breaks: 0,
+            clean: ["ROLLBACK", "RESET ALL", "SELECT pg_advisory_unlock_all()"]
+                .map(|sql| Call::new(&Statement::new("stepper.clean", sql), [])),
             nothing: Statement::new("stepper.nothing", ""),
             look_first: DEADLOCK_TIMEOUTS.map(|timeout| {
                 ["SET", "SET LOCAL"]
@@ -89,6 +100,33 @@ impl<'bed> PostgresDatabase<'bed> {
     /// A failure that is not an answer: the server's, with what can be said about it.
     fn alive<T>(&self, result: Result<T, String>) -> Result<T, BackendError> {
         result.map_err(|e| BackendError::Environment(self.bed.diagnose(&e).to_string()))
+    }
+
+    /// A session to be ended without breaking its connection.
+    fn imitated_break(&mut self, session: usize) -> Option<(PostgresSession, i32)> {
+        if self.breaks < BREAKS_REAL {
+            self.breaks += 1;
+            return None;
+        }
+        self.stepper.take(session)
+    }
+
+    /// What the server does with a session whose connection broke: its transaction is rolled back, its settings and locks are gone.
+    fn give_up(&mut self, connection: PostgresSession, pid: i32) -> Result<(), String> {
+        let mut ended = [(connection, pid)];
+        self.clean(&mut ended)?;
+        self.spare.extend(ended);
+        self.stepper.look_again()
+    }
+
+    /// Takes from connections that are kept whatever a run may have left on them.
+    fn clean(&self, connections: &mut [(PostgresSession, i32)]) -> Result<(), String> {
+        self.stepper.runtime().block_on(async {
+            for (connection, _) in connections {
+                connection.pipeline(&self.clean).await.map_err(|e| e.to_string())?;
+            }
+            Ok(())
+        })
     }
 
     /// What to send before a statement that may close a cycle of waits, so that it is the victim, as in the model. Only a superuser
@@ -128,7 +166,9 @@ impl Database for PostgresDatabase<'_> {
         self.alive(stopped)?;
         self.spare.extend(self.stepper.take_idle());
         self.in_transaction.clear();
-        let cleaned = clean(&self.stepper, &mut self.spare);
+        let mut spare = std::mem::take(&mut self.spare);
+        let cleaned = self.clean(&mut spare);
+        self.spare = spare;
         self.alive(cleaned)?;
         let reset = if std::mem::take(&mut self.redefined) {
             set_up_again(&self.stepper, &self.database.url(), &self.layout).map(|(reset, observer, observe)| {
@@ -194,8 +234,11 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn disconnect(&mut self, session: usize) -> Result<(), BackendError> {
-        let gone = self.stepper.disconnect(session);
         self.in_transaction.remove(&session);
+        let gone = match self.imitated_break(session) {
+            Some((connection, pid)) => self.give_up(connection, pid),
+            None => self.stepper.disconnect(session),
+        };
         self.alive(gone)
     }
 
@@ -259,24 +302,6 @@ fn set_up_again(
         control.batch(rows[0].get(0)).await
     })?;
     set_up(stepper, url, layout)
-}
-
-/// Whatever a run may have left on a connection that is kept: its transaction, settings, session-level locks.
-fn clean(stepper: &Sessions, spare: &mut [(PostgresSession, i32)]) -> Result<(), String> {
-    thread_local! {
-        static CLEAN: [Statement; 3] = [
-            Statement::new("reset.rollback", "ROLLBACK"),
-            Statement::new("reset.settings", "RESET ALL"),
-            Statement::new("reset.unlock", "SELECT pg_advisory_unlock_all()"),
-        ];
-    }
-    let calls = CLEAN.with(|statements| statements.clone().map(|s| skiptrace::Call::new(&s, [])));
-    stepper.runtime().block_on(async {
-        for (connection, _) in spare {
-            connection.pipeline(&calls).await.map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    })
 }
 
 async fn open_session(url: &str) -> Result<(PostgresSession, i32), DbError> {

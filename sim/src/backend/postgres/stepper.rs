@@ -140,6 +140,23 @@ impl<C, A> Stepper<C, A> {
         let pid = gone.pid;
         drop(gone);
         self.runtime.block_on(self.control.end_backend(pid))?;
+        self.look_again()
+    }
+
+    /// Gives back the connection of a session that waits for nothing.
+    pub(super) fn take(&mut self, session: usize) -> Option<(C, i32)> {
+        match self.sessions.remove(&session) {
+            Some(Session { state: State::Idle(connection), pid }) => Some((connection, pid)),
+            Some(busy) => {
+                self.sessions.insert(session, busy);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Something was released beside the sessions: whoever waited for it goes on.
+    pub(super) fn look_again(&mut self) -> Result<(), String> {
         let answers = self.settle(None)?;
         self.wake(answers);
         Ok(())

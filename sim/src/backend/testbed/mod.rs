@@ -237,16 +237,25 @@ impl TestBed {
         let name = format!("skiptrace_{prefix}_{}_{:08x}_{number}", std::process::id(), unique());
         admin::batch(&self.url, &format!("CREATE DATABASE \"{name}\" {how}")).map_err(|e| self.explain(&e))?;
         let database = Database { bed: self, name };
-        // Only a superuser may; without it a deadlock takes the server's own time to be found.
-        let settings = format!(
-            "ALTER DATABASE \"{0}\" SET deadlock_timeout = '500ms'; ALTER DATABASE \"{0}\" SET lc_messages = 'C'",
-            database.name
-        );
-        match admin::batch(&self.url, &settings) {
-            Err(admin::Failure::Db(e)) if e.sqlstate().code() == "42501" => {}
-            other => other.map_err(|e| self.explain(&e))?,
-        }
+        self.configure(&database.name)?;
         Ok(database)
+    }
+
+    /// Settings of a database of ours, for every session in it.
+    fn configure(&self, name: &str) -> Result<(), TestBedError> {
+        // Statements are prepared and many: planned once, not at each of their first five executions. Nobody here has a second to compile.
+        let plans = format!(
+            "ALTER DATABASE \"{name}\" SET plan_cache_mode = 'force_generic_plan'; ALTER DATABASE \"{name}\" SET jit = off"
+        );
+        admin::batch(&self.url, &plans).map_err(|e| self.explain(&e))?;
+        // Only a superuser may. See the stepper for what a deadlock is then.
+        let superuser = format!(
+            "ALTER DATABASE \"{name}\" SET deadlock_timeout = '500ms'; ALTER DATABASE \"{name}\" SET lc_messages = 'C'"
+        );
+        match admin::batch(&self.url, &superuser) {
+            Err(admin::Failure::Db(e)) if e.sqlstate().code() == "42501" => Ok(()),
+            other => other.map_err(|e| self.explain(&e)),
+        }
     }
 
     /// What `failure`, met on a connection to this server, says about the server: one that died is named, with the end of its log.
