@@ -110,7 +110,7 @@ impl<D: Database> Executor<D> {
         let mut paused = false;
         for (actor, lane) in (0u8..).zip(&self.lanes) {
             match lane.phase.get() {
-                Phase::Posted => self.offer(actor, lane.request.borrow().is_commit, into),
+                Phase::Posted => self.offer(actor, lane.is_commit.get(), into),
                 Phase::Paused(since) if self.ended > since => self.offer(actor, false, into),
                 Phase::Paused(_) => paused = true,
                 Phase::AwaitsOthers if self.shared.at_work.get() == 0 => self.offer(actor, false, into),

@@ -29,6 +29,8 @@ pub(crate) enum Phase {
 pub(crate) struct Lane {
     pub(crate) phase: Cell<Phase>,
     pub(crate) request: RefCell<Request>,
+    /// Whether the statement that it has ready is a COMMIT.
+    pub(crate) is_commit: Cell<bool>,
     pub(crate) reply: RefCell<Option<Result<Answer, DbError>>>,
     /// Whether its session is in a transaction, by command tags.
     pub(crate) in_transaction: Cell<bool>,
@@ -49,7 +51,6 @@ pub(crate) struct Lane {
 pub(crate) struct Request {
     pub(crate) statement: Option<Statement>,
     pub(crate) params: Vec<Value>,
-    pub(crate) is_commit: bool,
 }
 
 impl Lane {
@@ -57,6 +58,7 @@ impl Lane {
         Self {
             phase: Cell::new(Phase::Running),
             request: RefCell::default(),
+            is_commit: Cell::new(false),
             reply: RefCell::new(None),
             in_transaction: Cell::new(false),
             connected: Cell::new(false),
@@ -90,7 +92,7 @@ impl Lane {
     /// Posts a statement.
     pub(crate) fn post(&self, statement: &Statement, params: &[Value]) {
         let mut request = self.request.borrow_mut();
-        request.is_commit = is_commit(statement.sql());
+        self.is_commit.set(is_commit(statement.sql()));
         request.statement = Some(statement.clone());
         request.params.clear();
         request.params.extend_from_slice(params);

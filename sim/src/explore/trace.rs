@@ -1,7 +1,7 @@
 //! The trace of a run: its hash, always; its history, where somebody will read it.
 //!
-//! What is hashed is written into one buffer and hashed when the run ends: the steps pay for a copy of a few words only.
-//! Nothing that differs from process to process (an address, a statement's id) may get in.
+//! What is hashed is written in words of 64 bits: a tag and a small number share one. Nothing that differs from process to process
+//! (an address, a statement's id) may get in.
 
 use std::hash::Hasher as _;
 
@@ -13,7 +13,7 @@ use super::schedule::{Act, Choice};
 
 /// See the module.
 pub(crate) struct Trace {
-    bytes: Vec<u8>,
+    hasher: SipHasher13,
     /// A hash of name and text by statement id; 0: not computed yet.
     keys: Vec<u64>,
     history: Option<History>,
@@ -22,11 +22,11 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(16 * 1024), keys: Vec::new(), history: None, statements: 0 }
+        Self { hasher: hasher(), keys: Vec::new(), history: None, statements: 0 }
     }
 
     pub(crate) fn begin(&mut self, keep_history: bool) {
-        self.bytes.clear();
+        self.hasher = hasher();
         self.statements = 0;
         self.history = keep_history.then(History::default);
     }
@@ -40,7 +40,7 @@ impl Trace {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        hash(&self.bytes)
+        self.hasher.finish()
     }
 
     pub(crate) fn statements(&self) -> u32 {
@@ -48,12 +48,12 @@ impl Trace {
     }
 
     pub(crate) fn step(&mut self, choice: Choice) {
-        self.byte(choice.actor);
-        self.byte(match choice.act {
+        let act = match choice.act {
             Act::Step => 0,
             Act::LoseAnswer => 1,
             Act::Crash => 2,
-        });
+        };
+        self.tagged(1, u64::from(choice.actor) << 8 | act);
         if let Some(history) = &mut self.history {
             history.steps.push(StepRecord {
                 choice,
@@ -69,51 +69,48 @@ impl Trace {
         self.statements += 1;
         let key = self.key(statement);
         self.word(key);
-        for value in params {
-            self.value(value);
-        }
+        self.values(params);
         if let Some(record) = self.record() {
             record.sent = Some((statement.clone(), params.to_vec()));
         }
     }
 
     pub(crate) fn answered(&mut self, answer: &Result<Answer, DbError>) {
-        self.byte(10);
+        self.tagged(10, 0);
         self.answer(answer);
         self.effect(|| Effect::Answered(answer.clone()));
     }
 
     pub(crate) fn answer_lost(&mut self, answer: &Result<Answer, DbError>) {
-        self.byte(11);
+        self.tagged(11, 0);
         self.answer(answer);
         self.effect(|| Effect::AnswerLost);
     }
 
     pub(crate) fn waits(&mut self, blockers: &[usize]) {
-        self.byte(12);
+        self.tagged(12, 0);
         let actor = |&blocker: &usize| u8::try_from(blocker).expect("at most 64 actors");
         self.effect(|| Effect::Waits(blockers.iter().map(actor).collect()));
     }
 
     pub(crate) fn pause_ended(&mut self) {
-        self.byte(13);
+        self.tagged(13, 0);
         self.effect(|| Effect::PauseEnded);
     }
 
     pub(crate) fn crashed(&mut self) {
-        self.byte(14);
+        self.tagged(14, 0);
         self.effect(|| Effect::Crashed);
     }
 
     pub(crate) fn restarted(&mut self) {
-        self.byte(15);
+        self.tagged(15, 0);
         self.effect(|| Effect::Restarted);
     }
 
     pub(crate) fn woken(&mut self, actor: usize, answer: &Result<Answer, DbError>) {
         let actor = u8::try_from(actor).expect("at most 64 actors");
-        self.byte(16);
-        self.byte(actor);
+        self.tagged(16, actor.into());
         self.answer(answer);
         if let Some(record) = self.record() {
             record.woken.push((actor, answer.clone()));
@@ -144,7 +141,9 @@ impl Trace {
         {
             return key;
         }
-        let key = hash(format!("{}\0{}", statement.name(), statement.sql()).as_bytes()).max(1);
+        let mut named = hasher();
+        named.write(format!("{}\0{}", statement.name(), statement.sql()).as_bytes());
+        let key = named.finish().max(1);
         if self.keys.len() <= id {
             self.keys.resize(id + 1, 0);
         }
@@ -155,50 +154,38 @@ impl Trace {
     fn answer(&mut self, answer: &Result<Answer, DbError>) {
         match answer {
             Ok(answer) => {
-                self.byte(match answer.tag {
+                let tag = match answer.tag {
                     Tag::Begin => 20,
                     Tag::Commit => 21,
                     Tag::Rollback => 22,
                     Tag::Other => 23,
-                });
-                self.word(answer.affected);
+                };
+                self.tagged(tag, answer.affected);
                 for row in &answer.rows {
-                    self.byte(24);
-                    for value in &row.0 {
-                        self.value(value);
-                    }
+                    self.tagged(24, row.0.len() as u64);
+                    self.values(&row.0);
                 }
             }
             Err(error) => {
-                self.byte(25);
-                self.bytes.extend_from_slice(error.sqlstate().code().as_bytes());
+                self.tagged(25, 0);
+                self.text(error.sqlstate().code());
             }
         }
     }
 
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Null => self.byte(30),
-            Value::Bool(value) => self.bytes.extend_from_slice(&[31, u8::from(*value)]),
-            Value::Int(value) => {
-                self.byte(32);
-                self.word(value.cast_unsigned());
-            }
-            Value::Text(text) => {
-                self.byte(33);
-                self.text(text);
-            }
-            Value::Json(json) => {
-                self.byte(34);
-                self.json(json);
-            }
-            // What time it was is no part of a history.
-            Value::Timestamp(_) => self.byte(35),
-            Value::Array(values) => {
-                self.byte(36);
-                self.word(values.len() as u64);
-                for value in values.iter() {
-                    self.value(value);
+    fn values(&mut self, values: &[Value]) {
+        for value in values {
+            match value {
+                Value::Null => self.tagged(30, 0),
+                Value::Bool(value) => self.tagged(31, u64::from(*value)),
+                Value::Int(value) => self.int(*value),
+                Value::Text(text) => self.text(text),
+                Value::Json(json) => self.json(json),
+                // What time it was is no part of a history.
+                Value::Timestamp(_) => self.tagged(32, 0),
+                Value::Array(values) => {
+                    self.tagged(33, values.len() as u64);
+                    self.values(values);
                 }
             }
         }
@@ -206,29 +193,21 @@ impl Trace {
 
     fn json(&mut self, json: &serde_json::Value) {
         match json {
-            serde_json::Value::Null => self.byte(40),
-            serde_json::Value::Bool(value) => self.bytes.extend_from_slice(&[41, u8::from(*value)]),
-            serde_json::Value::Number(number) => {
-                self.byte(42);
-                match number.as_i64() {
-                    Some(number) => self.word(number.cast_unsigned()),
-                    None => self.text(&number.to_string()),
-                }
-            }
-            serde_json::Value::String(text) => {
-                self.byte(43);
-                self.text(text);
-            }
+            serde_json::Value::Null => self.tagged(40, 0),
+            serde_json::Value::Bool(value) => self.tagged(41, u64::from(*value)),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(number) => self.int(number),
+                None => self.text(&number.to_string()),
+            },
+            serde_json::Value::String(text) => self.text(text),
             serde_json::Value::Array(values) => {
-                self.byte(44);
-                self.word(values.len() as u64);
+                self.tagged(42, values.len() as u64);
                 for value in values {
                     self.json(value);
                 }
             }
             serde_json::Value::Object(fields) => {
-                self.byte(45);
-                self.word(fields.len() as u64);
+                self.tagged(43, fields.len() as u64);
                 for (key, value) in fields {
                     self.text(key);
                     self.json(value);
@@ -237,23 +216,34 @@ impl Trace {
         }
     }
 
-    fn byte(&mut self, byte: u8) {
-        self.bytes.push(byte);
-    }
-
-    fn word(&mut self, word: u64) {
-        self.bytes.extend_from_slice(&word.to_le_bytes());
+    fn int(&mut self, value: i64) {
+        self.tagged(50, 0);
+        self.word(value.cast_unsigned());
     }
 
     fn text(&mut self, text: &str) {
-        self.word(text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.tagged(51, text.len() as u64);
+        let mut chunks = text.as_bytes().chunks_exact(8);
+        for chunk in &mut chunks {
+            self.word(u64::from_le_bytes(chunk.try_into().expect("eight of them")));
+        }
+        let rest = chunks.remainder();
+        if !rest.is_empty() {
+            self.word(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        }
+    }
+
+    /// A tag and a number that has, or is compared by, its lower 56 bits.
+    fn tagged(&mut self, tag: u8, number: u64) {
+        self.word(u64::from(tag) << 56 | (number & (u64::MAX >> 8)));
+    }
+
+    fn word(&mut self, word: u64) {
+        self.hasher.write_u64(word);
     }
 }
 
 /// Fixed keys: the hash is part of schedule files and reports.
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(0x736b_6970_7472_6163, 0x6869_7374_6f72_7931);
-    hasher.write(bytes);
-    hasher.finish()
+fn hasher() -> SipHasher13 {
+    SipHasher13::new_with_keys(0x736b_6970_7472_6163, 0x6869_7374_6f72_7931)
 }

@@ -58,7 +58,13 @@ fn a_lenient_replay_leaves_out_what_does_not_fit_and_finishes() {
 #[test]
 fn the_second_of_two_executions_must_be_like_the_first() {
     use crate::explore::{RunEnd, RunResult};
-    let run = |schedule: Vec<Choice>, hash| RunResult { schedule, hash, statements: 1, end: RunEnd::Completed, milestones: 0 };
+    let run = |schedule: Vec<Choice>, hash| RunResult {
+        schedule,
+        hash,
+        statements: 1,
+        end: RunEnd::Completed,
+        milestones: 0,
+    };
     let first = run(vec![step(0), step(1)], 7);
     assert_eq!(twice::compare(first.clone(), &first).end, RunEnd::Completed);
     for other in [run(vec![step(0), step(1)], 8), run(vec![step(0), step(0)], 7), run(vec![step(0)], 7)] {
