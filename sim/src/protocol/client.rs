@@ -23,7 +23,8 @@ pub(super) async fn append_all(store: &impl Store, appends: usize, context: &Act
     let actor = context.actor();
     for number in context.acknowledged() as usize..appends {
         loop {
-            let done = if context.is_begun() { store.is_appended(&mut session, actor, number).await } else { Ok(false) };
+            let done =
+                if context.is_begun() { store.is_appended(&mut session, actor, number).await } else { Ok(false) };
             let result = match done {
                 Ok(true) => break,
                 Ok(false) => {

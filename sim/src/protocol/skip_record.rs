@@ -8,7 +8,8 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 use skiptrace::{
     AppendError, ApplyError, Call, DbError, DrainError, Drainer, EventStore, ExpectedVersion, NewEvent, Projection,
-    RebuildError, RebuildOptions, Rebuilder, RecordedEvent, Session as _, SqlState, Statement, StreamId, TableName, Value,
+    RebuildError, RebuildOptions, Rebuilder, RecordedEvent, Session as _, SqlState, Statement, StreamId, TableName,
+    Value,
 };
 
 use super::client::{Store, append_all, cope, until_done};
