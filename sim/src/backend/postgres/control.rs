@@ -78,6 +78,9 @@ impl Control {
 
     /// Several statements in one message.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), String> {
+        if sql.is_empty() {
+            return Ok(());
+        }
         limited(sql, self.client.batch_execute(sql)).await
     }
 

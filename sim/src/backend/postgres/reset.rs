@@ -1,10 +1,12 @@
 //! Back to what the setup left, between two runs.
 //!
 //! TRUNCATE is the plain way, and ten times too slow: it gives every table, index and toast table a new file, and every session
-//! plans its statements anew (5 ms for eight tables, without the planning). Here the rows that a run left are deleted, VACUUM empties
-//! the pages, so that new rows stand in them in the order in which they come, as in a fresh table (0.5 ms), the setup's
-//! own rows are put back from a copy, and sequences are set to where the setup left them. Only a table that has grown beyond
-//! one page is truncated: the free space map would not hand out its pages in order.
+//! plans its statements anew (5 ms for eight tables, without the planning). Here the rows that a run left are deleted, the setup's own rows are put
+//! back from a copy, and sequences are set to where the setup left them (0.5 ms).
+//!
+//! Rows must stand in the order in which they come, as in a fresh table. New rows stand behind the dead ones as long as the page has room;
+//! before it gets narrow, VACUUM empties it. Not after each run: VACUUM makes every session plan anew, too. A table that has grown
+//! beyond one page is truncated: the free space map would not hand out its pages in order.
 
 use std::fmt::Write;
 
@@ -19,7 +21,7 @@ const BASELINE: &str = "skiptrace_baseline";
 /// What a reset does; made once, after the setup.
 pub(super) struct Reset {
     tables: Vec<Table>,
-    /// One boolean and one integer a table: whether it holds rows, how many pages it has.
+    /// Three columns a table: its pages, where its last row stands, its widest row.
     survey: Option<Statement>,
     /// Sets all sequences; empty where there is none.
     sequences: String,
@@ -30,6 +32,43 @@ struct Table {
     name: String,
     /// Puts the setup's rows back, if it has any.
     refill: Option<String>,
+    /// Runs since its page was emptied.
+    runs: u32,
+}
+
+/// What a table needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Nothing,
+    Delete,
+    DeleteAndVacuum,
+    Truncate,
+}
+
+/// Dead rows may fill so much of a page of 8192 bytes; the rest is for the next run.
+const USED_MAX: i64 = 4096;
+/// Where the last rows are gone nobody knows how full the page is.
+const RUNS_MAX: u32 = 4;
+/// Of a row's header and its line pointer. Source: PostgreSQL manual, 73.6, database page layout.
+const ROW_HEADER: i64 = 28;
+
+impl Table {
+    /// `last` is the line of the last row that is there, `width` the widest such row's.
+    fn way(&mut self, pages: i64, last: Option<i64>, width: i64) -> Way {
+        if pages > 1 {
+            self.runs = 0;
+            return Way::Truncate;
+        }
+        if pages == 0 {
+            return Way::Nothing;
+        }
+        self.runs += 1;
+        if self.runs >= RUNS_MAX || last.is_some_and(|last| last * (ROW_HEADER + width) > USED_MAX) {
+            self.runs = 0;
+            return Way::DeleteAndVacuum;
+        }
+        if last.is_some() { Way::Delete } else { Way::Nothing }
+    }
 }
 
 impl Reset {
@@ -45,7 +84,7 @@ impl Reset {
                 let refill = has_rows.then(|| {
                     format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {copy};")
                 });
-                tables.push(Table { name, refill });
+                tables.push(Table { name, refill, runs: 0 });
             }
             let survey = match survey_of(&tables) {
                 Some(sql) => Some(control.prepare(&sql).await?),
@@ -56,39 +95,36 @@ impl Reset {
     }
 
     /// Nobody may have a transaction open in this database.
-    pub(super) fn run(&self, (runtime, control): (&Runtime, &Control)) -> Result<(), String> {
+    pub(super) fn run(&mut self, (runtime, control): (&Runtime, &Control)) -> Result<(), String> {
         let Some(survey) = &self.survey else { return Ok(()) };
+        let row = &runtime.block_on(control.query_prepared(survey))?[0];
+        let (mut empty, mut refill) = (self.sequences.clone(), String::new());
+        let mut ways = Vec::new();
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            let way = table.way(row.get(3 * index), row.get(3 * index + 1), row.get(3 * index + 2));
+            ways.push((way, table.name.as_str()));
+            refill.push_str(table.refill.as_deref().unwrap_or(""));
+        }
+        let named = |wanted: &[Way]| -> Vec<&str> {
+            ways.iter().filter(|(way, _)| wanted.contains(way)).map(|(_, name)| *name).collect()
+        };
+        let truncate = named(&[Way::Truncate]);
+        if !truncate.is_empty() {
+            // Whatever refers to a truncated table goes with it; its rows are the run's, too, or are put back.
+            write!(empty, "TRUNCATE {} CASCADE;", truncate.join(", ")).expect("to a string");
+        }
+        // Those that refer to others were made after them.
+        for name in named(&[Way::Delete, Way::DeleteAndVacuum]).iter().rev() {
+            write!(empty, "DELETE FROM {name};").expect("to a string");
+        }
+        let vacuum = named(&[Way::DeleteAndVacuum]);
         runtime.block_on(async {
-            let row = &control.query_prepared(survey).await?[0];
-            let (mut empty, mut refill) = (self.sequences.clone(), String::new());
-            let (mut truncate, mut vacuum) = (Vec::new(), Vec::new());
-            for (index, table) in self.tables.iter().enumerate() {
-                if row.get(2 * index) {
-                    let one_page = row.get::<_, i64>(2 * index + 1) <= 1;
-                    let way = if one_page { &mut vacuum } else { &mut truncate };
-                    way.push(table.name.as_str());
-                }
-                refill.push_str(table.refill.as_deref().unwrap_or(""));
-            }
-            if !truncate.is_empty() {
-                // Whatever refers to a truncated table goes with it; its rows are the run's, too, or are put back.
-                write!(empty, "TRUNCATE {} CASCADE;", truncate.join(", ")).expect("to a string");
-            }
-            // Those that refer to others were made after them.
-            for name in vacuum.iter().rev() {
-                write!(empty, "DELETE FROM {name};").expect("to a string");
-            }
-            if !empty.is_empty() {
-                control.batch(&empty).await?;
-            }
+            control.batch(&empty).await?;
             if !vacuum.is_empty() {
                 let options = "TRUNCATE false, PROCESS_TOAST false, INDEX_CLEANUP on";
                 control.batch(&format!("VACUUM ({options}) {}", vacuum.join(", "))).await?;
             }
-            if !refill.is_empty() {
-                control.batch(&refill).await?;
-            }
-            Ok(())
+            control.batch(&refill).await
         })
     }
 }
@@ -104,20 +140,25 @@ async fn tables_of(control: &Control) -> Result<Vec<(String, String)>, String> {
 }
 
 fn survey_of(tables: &[Table]) -> Option<String> {
-    let columns: Vec<String> = tables
-        .iter()
-        .map(|Table { name, .. }| {
-            format!(
-                "EXISTS (SELECT FROM {name}), pg_relation_size('{}') / current_setting('block_size')::int",
-                name.replace('\'', "''")
-            )
-        })
-        .collect();
-    (!columns.is_empty()).then(|| format!("SELECT {}", columns.join(", ")))
+    let (mut columns, mut sources) = (Vec::new(), Vec::new());
+    for (number, Table { name, .. }) in tables.iter().enumerate() {
+        let text = name.replace('\'', "''");
+        columns.push(format!(
+            "pg_relation_size('{text}') / current_setting('block_size')::int, s{number}.last, s{number}.width"
+        ));
+        // `(0,17)`: the line in the page.
+        sources.push(format!(
+            "(SELECT split_part(rtrim(max(t.ctid)::text, ')'), ',', 2)::int8 AS last, \
+             coalesce(max(pg_column_size(t)), 0)::int8 AS width FROM {name} AS t) AS s{number}"
+        ));
+    }
+    (!columns.is_empty()).then(|| format!("SELECT {} FROM {}", columns.join(", "), sources.join(", ")))
 }
 
 async fn sequences_of(control: &Control) -> Result<String, String> {
-    const SEQUENCES: &str = "SELECT format('SELECT setval(%L, %s, %L);', format('%I.%I', schemaname, sequencename), \
+    const SEQUENCES: &str = "SELECT format('setval(%L, %s, %L)', format('%I.%I', schemaname, sequencename), \
          coalesce(last_value, start_value), last_value IS NOT NULL) FROM pg_sequences";
-    Ok(control.query(SEQUENCES).await?.iter().map(|row| row.get::<_, &str>(0)).collect())
+    let rows = control.query(SEQUENCES).await?;
+    let calls: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(if calls.is_empty() { String::new() } else { format!("SELECT {};", calls.join(", ")) })
 }
