@@ -140,7 +140,7 @@ pub(crate) struct Verify {
     /// Where to run
     #[arg(long, default_value = "model")]
     pub(crate) on: On,
-    /// How many seeds a scenario [default: 10000 on the model, 200 on postgres; no limit if --seconds is given]
+    /// How many seeds a scenario [default: 10000 on the model, 500 on postgres; no limit if --seconds is given]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=SEED_MAX))]
     pub(crate) seeds: Option<u64>,
     /// Take no more seeds of a scenario after this time
@@ -149,7 +149,8 @@ pub(crate) struct Verify {
     /// How schedules are made from seeds
     #[arg(long, default_value = "random")]
     pub(crate) strategy: StrategyName,
-    /// Worker threads [default: one a core]
+    /// Worker threads, at most [default: one a core]. On postgres there is one: transaction ids are the server's, so that
+    /// runs side by side would see each other
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// How to print the results

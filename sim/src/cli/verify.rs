@@ -1,5 +1,6 @@
 //! `skiptrace verify`
 
+use std::iter;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,12 +18,13 @@ use crate::explore::schedule_file::SEED_MAX;
 use crate::explore::verdict::{Verdict, reported};
 use crate::report::paint::Tone;
 use crate::report::summary::{Summary, table};
-use crate::report::text::thousands;
+use crate::report::text::{thousands, wrap};
 use crate::scenario::Scenario;
 use crate::strategy::RandomWalk;
 
 const SEEDS_ON_MODEL: u64 = 10_000;
-const SEEDS_ON_POSTGRES: u64 = 200;
+/// Some seconds a scenario, and enough for each milestone and violation of this repository's scenarios to be met.
+const SEEDS_ON_POSTGRES: u64 = 500;
 
 /// What exploring one scenario came to.
 struct Explored {
@@ -118,7 +120,11 @@ fn explore(args: &Verify, ground: &Ground, scenario: Scenario, context: &Context
         On::Postgres => Some(SEEDS_ON_POSTGRES),
     };
     let seeds = args.seeds.or(default);
-    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let jobs = match args.on {
+        On::Model => args.jobs.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+        // Transaction ids and horizons are the cluster's: a fence would wait for the transactions of another worker's run.
+        On::Postgres => NonZeroUsize::MIN,
+    };
     let stopwatch = Stopwatch::start();
     let progress = Progress::new(&scenario.name, seeds, stopwatch, context.err.is_terminal());
     let go_on = |runs| {
@@ -128,7 +134,11 @@ fn explore(args: &Verify, ground: &Ground, scenario: Scenario, context: &Context
     let begin = || {
         let mut runner = ground.runner(&scenario)?;
         let mut strategy = RandomWalk::new();
-        Ok(move |seed| runner.run_checked(seed, &mut strategy))
+        Ok(move |seed| match args.on {
+            On::Model => runner.run_checked(seed, &mut strategy),
+            // Its answers tell transaction ids, which go on from run to run: no two histories are equal.
+            On::Postgres => runner.run(seed, &mut strategy, None),
+        })
     };
     let tally = pool::explore(0..seeds.unwrap_or(SEED_MAX), jobs, &go_on, &begin);
     progress.finish();
@@ -157,7 +167,13 @@ fn keep(
         }
     };
     let steps = (found.result.schedule.len(), schedule.choices.len());
-    let Some(saved) = to_save(ground, scenario, schedule, Some(found.seed), &told) else { return Ok(None) };
+    let same = match (&found.result.end, &told.result.end) {
+        (RunEnd::Violated(found), RunEnd::Violated(told)) => found.invariant == told.invariant,
+        (RunEnd::Stuck(_), RunEnd::Stuck(_)) => true,
+        _ => false,
+    };
+    let saved = to_save(ground, scenario, schedule, Some(found.seed), &told).filter(|_| same);
+    let Some(saved) = saved else { return Ok(None) };
     let finding = match finding {
         Finding::Violated(invariant) => invariant,
         Finding::Stuck => "stuck",
@@ -187,6 +203,17 @@ fn tell(explored: &Explored, args: &Verify, context: &mut Context<'_>) {
     if let Some((_, found)) = reported(scenario, tally).filter(|_| seed.is_some()) {
         let (count, runs) = (thousands(found.count), thousands(tally.runs));
         context.out.line(&format!("  found     in {count} of {runs} schedules, first with seed {}", found.seed));
+        let message = match &found.result.end {
+            RunEnd::Violated(violation) => violation.message.as_str(),
+            RunEnd::Stuck(message) => message.as_str(),
+            _ => "",
+        };
+        for (line, label) in wrap(message, 96, 4).iter().zip(iter::once("because").chain(iter::repeat(""))) {
+            context.out.line(&format!("  {label:9} {}", line.trim_start()));
+        }
+        if saved.is_none() {
+            context.out.line("  kept      nothing: when it was run again, it came out differently");
+        }
     }
     if let Some(Saved { schedule, timeline, steps: (before, after) }) = saved {
         context.out.line(&format!("  schedule  {} ({before} steps, shrunk to {after})", schedule.display()));
