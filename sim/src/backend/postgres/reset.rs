@@ -36,38 +36,28 @@ struct Table {
     runs: u32,
 }
 
-/// What a table needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Nothing,
-    Delete,
-    DeleteAndVacuum,
-    Truncate,
+/// What stands in a table after a run.
+#[derive(Clone, Copy)]
+struct Found {
+    pages: i64,
+    /// The line of the last row that is there.
+    last: Option<i64>,
+    /// The widest such row's.
+    width: i64,
 }
 
 /// Dead rows may fill so much of a page of 8192 bytes; the rest is for the next run.
 const USED_MAX: i64 = 4096;
 /// Where the last rows are gone nobody knows how full the page is.
-const RUNS_MAX: u32 = 4;
-/// Of a row's header and its line pointer. Source: PostgreSQL manual, 73.6, database page layout.
-const ROW_HEADER: i64 = 28;
+const RUNS_MAX: u32 = 3;
+/// A row's line pointer, and its padding. Source: PostgreSQL manual, 73.6, database page layout.
+const LINE: i64 = 12;
 
 impl Table {
-    /// `last` is the line of the last row that is there, `width` the widest such row's.
-    fn way(&mut self, pages: i64, last: Option<i64>, width: i64) -> Way {
-        if pages > 1 {
-            self.runs = 0;
-            return Way::Truncate;
-        }
-        if pages == 0 {
-            return Way::Nothing;
-        }
-        self.runs += 1;
-        if self.runs >= RUNS_MAX || last.is_some_and(|last| last * (ROW_HEADER + width) > USED_MAX) {
-            self.runs = 0;
-            return Way::DeleteAndVacuum;
-        }
-        if last.is_some() { Way::Delete } else { Way::Nothing }
+    /// Whether the next run might find the page full.
+    fn is_narrow(&self, found: Found) -> bool {
+        let used = found.last.map_or(0, |last| last * (LINE + found.width));
+        found.pages == 1 && (used > USED_MAX || self.runs >= RUNS_MAX)
     }
 }
 
@@ -98,26 +88,34 @@ impl Reset {
     pub(super) fn run(&mut self, (runtime, control): (&Runtime, &Control)) -> Result<(), String> {
         let Some(survey) = &self.survey else { return Ok(()) };
         let row = &runtime.block_on(control.query_prepared(survey))?[0];
+        let found = |index: usize| Found {
+            pages: row.get(3 * index),
+            last: row.get(3 * index + 1),
+            width: row.get(3 * index + 2),
+        };
+        // All together: each VACUUM costs the next run its plans.
+        let now = self.tables.iter().enumerate().any(|(index, table)| table.is_narrow(found(index)));
         let (mut empty, mut refill) = (self.sequences.clone(), String::new());
-        let mut ways = Vec::new();
+        let (mut truncate, mut delete, mut vacuum) = (Vec::new(), Vec::new(), Vec::new());
         for (index, table) in self.tables.iter_mut().enumerate() {
-            let way = table.way(row.get(3 * index), row.get(3 * index + 1), row.get(3 * index + 2));
-            ways.push((way, table.name.as_str()));
+            let Found { pages, last, .. } = found(index);
+            if pages > 1 {
+                truncate.push(table.name.as_str());
+            } else {
+                delete.extend(last.is_some().then_some(table.name.as_str()));
+                vacuum.extend((now && pages == 1).then_some(table.name.as_str()));
+            }
+            table.runs = if now || pages != 1 { 0 } else { table.runs + 1 };
             refill.push_str(table.refill.as_deref().unwrap_or(""));
         }
-        let named = |wanted: &[Way]| -> Vec<&str> {
-            ways.iter().filter(|(way, _)| wanted.contains(way)).map(|(_, name)| *name).collect()
-        };
-        let truncate = named(&[Way::Truncate]);
         if !truncate.is_empty() {
             // Whatever refers to a truncated table goes with it; its rows are the run's, too, or are put back.
             write!(empty, "TRUNCATE {} CASCADE;", truncate.join(", ")).expect("to a string");
         }
         // Those that refer to others were made after them.
-        for name in named(&[Way::Delete, Way::DeleteAndVacuum]).iter().rev() {
+        for name in delete.iter().rev() {
             write!(empty, "DELETE FROM {name};").expect("to a string");
         }
-        let vacuum = named(&[Way::DeleteAndVacuum]);
         runtime.block_on(async {
             control.batch(&empty).await?;
             if !vacuum.is_empty() {
