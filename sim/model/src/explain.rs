@@ -234,6 +234,7 @@ impl Text<'_> {
             Expr::Call { function, args } => format!("{function:?}({})", self.exprs(args)),
             Expr::ServerCall { function, args } => format!("{function:?}({})", self.exprs(args)),
             Expr::NextVal(sequence) => format!("nextval({})", self.catalog.sequence(*sequence).name),
+            Expr::Once { number: _, expr } => self.expr(expr),
             Expr::Subquery { kind, root, output: _ } => match kind {
                 SubqueryKind::Exists { negated } => format!("{}exists n{root}", not(*negated)),
                 SubqueryKind::Scalar => format!("scalar n{root}"),

@@ -66,6 +66,8 @@ pub(crate) struct Query {
     pub(crate) slots: SlotId,
     /// WITH queries. A data-modifying one runs to its end exactly once, read or not.
     pub(crate) ctes: Vec<Cte>,
+    /// How many [`Expr::Once`] there are.
+    pub(crate) onces: u16,
     /// Whether the statement can write or lock rows, so that it needs the current command id.
     pub(crate) writes: bool,
 }
@@ -300,6 +302,11 @@ pub(crate) enum Expr {
     },
     /// nextval of a known sequence: an identity or serial default.
     NextVal(SequenceId),
+    /// An expression that comes to the same each time: it is evaluated when it is first asked for, and kept under a number.
+    Once {
+        number: u16,
+        expr: Box<Expr>,
+    },
     /// A subquery of this statement, run anew for each evaluation.
     Subquery {
         kind: SubqueryKind,

@@ -118,6 +118,8 @@ pub(crate) struct Core {
     pub(crate) commits: u64,
     /// The storage of tables that were truncated since [`Server::keep`], for [`Server::reset`].
     pub(crate) put_aside: Vec<(TableId, Table)>,
+    /// Texts that views and functions give.
+    pub(crate) names: exec::Names,
     /// Room for an index search that is over before anything else begins.
     pub(crate) scratch: Vec<TupleId>,
 }
@@ -171,6 +173,7 @@ impl Server {
             clock: FIRST_CLOCK,
             commits: 0,
             put_aside: Vec::new(),
+            names: exec::Names::new(),
             scratch: Vec::new(),
         };
         let kept =
@@ -185,6 +188,7 @@ impl Server {
         if free.is_none() {
             self.core.sessions.push(Session::default());
             self.core.locks.set_sessions(self.core.sessions.len());
+            self.core.names.add_session();
         }
         self.core.sessions[number].connected = true;
         SessionId(u32::try_from(number).expect("fewer than 2^16 sessions"))

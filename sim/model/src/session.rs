@@ -177,7 +177,8 @@ impl Core {
     pub(crate) fn begin(&mut self, me: u16, explicit: bool, modes: TransactionModes) {
         let started = self.clock;
         let session = self.session_mut(me);
-        let mut transaction = session.spare.take().unwrap_or_default();
+        let old = session.transaction.take().or_else(|| session.spare.take());
+        let mut transaction = old.unwrap_or_default();
         transaction.begin(explicit, modes, started);
         session.transaction = Some(transaction);
     }

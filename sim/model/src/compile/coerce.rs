@@ -91,6 +91,13 @@ fn named_type(name: &str) -> Result<Type, Error> {
 
 /// Evaluates what is constant. An error is left for the execution: it may never come to it.
 pub(super) fn fold(expr: Expr) -> Expr {
+    // `xid::text::bigint` is the only way from one to the other, and nothing is lost on it.
+    if let Expr::Call { function: Function::Input(Type::Scalar(Scalar::Int8)), args } = &expr
+        && let [Expr::Call { function: Function::Output(Type::Scalar(from)), args }] = args.as_slice()
+        && matches!(from, Scalar::Xid | Scalar::Xid8 | Scalar::Oid | Scalar::Int2 | Scalar::Int4 | Scalar::Int8)
+    {
+        return args[0].clone();
+    }
     if let Expr::Call { function, args } = &expr {
         let values: Option<Vec<Value>> =
             args.iter().map(|arg| if let Expr::Const(value) = arg { Some(value.clone()) } else { None }).collect();

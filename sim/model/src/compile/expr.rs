@@ -395,7 +395,7 @@ fn number(digits: &str) -> Result<Typed, Error> {
         return Ok(typed(Expr::Const(Value::Int(value)), ty));
     }
     match numeric::parse(digits) {
-        Some(value) => Ok(typed(Expr::Const(Value::Numeric(value)), NUMERIC)),
+        Some(value) => Ok(typed(Expr::Const(Value::Numeric(value.into())), NUMERIC)),
         None => Err(Error::refused(format!("the number {digits}: more than 38 digits"))),
     }
 }

@@ -13,6 +13,7 @@ mod expr;
 mod from;
 mod insert;
 mod join;
+mod once;
 pub(crate) mod operator;
 mod query;
 mod scope;
@@ -112,6 +113,7 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(&mut self, kind: QueryKind, rows: &Rows) -> Query {
+        let onces = once::mark(&mut self.nodes);
         Query {
             kind,
             locks: std::mem::take(&mut self.locks),
@@ -120,6 +122,7 @@ impl<'a> Builder<'a> {
             output: (!rows.columns.is_empty() || kind == QueryKind::Select).then_some(rows.slot),
             slots: self.slots,
             ctes: std::mem::take(&mut self.ctes),
+            onces,
             writes: self.writes,
         }
     }

@@ -13,7 +13,7 @@ macro_rules! children {
                 Expr::Subquery { kind: SubqueryKind::AnyAll { left, .. }, .. } => vec![left],
                 Expr::Subquery { .. } => Vec::new(),
                 Expr::And(items) | Expr::Or(items) | Expr::Coalesce(items) | Expr::Array(items) => items.$iter().collect(),
-                Expr::Not(expr) | Expr::IsNull { expr, .. } | Expr::IsBool { expr, .. } => vec![expr],
+                Expr::Not(expr) | Expr::IsNull { expr, .. } | Expr::IsBool { expr, .. } | Expr::Once { expr, .. } => vec![expr],
                 Expr::IsDistinct { left, right, .. } | Expr::Compare { left, right, .. } => vec![left, right],
                 Expr::AnyAll { left, array, .. } => vec![left, array],
                 Expr::InList { expr, list, .. } => {

@@ -1,13 +1,16 @@
 //! Aggregates and GROUP BY. Groups are given back in the order in which their first rows came.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::exec::sort::order_keys;
 use crate::exec::{Exec, Interrupt, Polled, Stage};
 use crate::function::AggregateFunction;
 use crate::plan::{Aggregate, Expr, NodeId, SlotId};
-use crate::types::{Value, compare as order};
+use crate::types::{Value, compare as order, same};
 
 /// What an aggregate has been given in one group.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +18,28 @@ pub(crate) struct Collected {
     /// Argument values of each row, and then its sort keys.
     rows: Vec<Vec<Value>>,
     count: i64,
+    /// `min` and `max`, so far.
+    best: Option<Value>,
+}
+
+impl Collected {
+    fn add(&mut self, aggregate: &Aggregate, mut row: SmallVec<[Value; 2]>) {
+        let worse = match aggregate.function {
+            _ if aggregate.args.is_empty() => {
+                self.count += 1;
+                return;
+            }
+            AggregateFunction::Min => Ordering::Greater,
+            AggregateFunction::Max => Ordering::Less,
+            _ => return self.rows.push(row.into_vec()),
+        };
+        let value = row.swap_remove(0);
+        // Of two equal ones the later stays, as in `numeric_larger` and its kin.
+        let replaces = |best: &Value| order(&value, best) != worse;
+        if !matches!(value, Value::Null) && self.best.as_ref().is_none_or(replaces) {
+            self.best = Some(value);
+        }
+    }
 }
 
 /// The groups of a node.
@@ -37,7 +62,8 @@ impl Exec<'_> {
         let place = usize::from(node);
         if self.state(node).stage == Stage::Fresh {
             self.act.groups.resize_with(self.act.groups.len().max(place + 1), Groups::default);
-            self.act.groups[place] = Groups::default();
+            self.act.groups[place].keys.clear();
+            self.act.groups[place].collected.clear();
             if keys.is_empty() {
                 self.act.groups[place].keys.push(Vec::new());
                 self.act.groups[place].collected.resize(aggregates.len(), Collected::default());
@@ -57,24 +83,28 @@ impl Exec<'_> {
         if at == groups.keys.len() {
             return Ok(Polled::End);
         }
-        let mut row = std::mem::take(&mut groups.keys[at]);
+        let key = std::mem::take(&mut groups.keys[at]);
+        let mut results = SmallVec::<[Value; 4]>::new();
         for (number, aggregate) in aggregates.iter().enumerate() {
             let collected = std::mem::take(&mut groups.collected[at * aggregates.len() + number]);
-            row.push(result(aggregate, collected)?);
+            results.push(result(aggregate, collected)?);
         }
         let own = self.bind_values(slot);
-        self.act.values[own] = row;
+        let row = &mut self.act.values[own];
+        row.clear();
+        row.extend(key);
+        row.extend(results);
         self.state(node).at += 1;
         Ok(Polled::Row)
     }
 
     /// Gives a row of the input to its group. First everything is evaluated, since that may wait.
     fn collect(&mut self, node: NodeId, keys: &[Expr], aggregates: &[Aggregate]) -> Result<(), Interrupt> {
-        let mut key = Vec::with_capacity(keys.len() + aggregates.len());
+        let mut key = SmallVec::<[Value; 4]>::new();
         for expr in keys {
             key.push(self.eval(expr)?);
         }
-        let mut given = smallvec::SmallVec::<[Option<Vec<Value>>; 4]>::new();
+        let mut given = SmallVec::<[Option<SmallVec<[Value; 2]>>; 4]>::new();
         for aggregate in aggregates {
             let counts = match &aggregate.filter {
                 Some(filter) => self.test(filter)? == Some(true),
@@ -84,7 +114,7 @@ impl Exec<'_> {
                 given.push(None);
                 continue;
             }
-            let mut row = Vec::new();
+            let mut row = SmallVec::new();
             for expr in aggregate.args.iter().chain(aggregate.order.iter().map(|key| &key.expr)) {
                 row.push(self.eval(expr)?);
             }
@@ -92,20 +122,16 @@ impl Exec<'_> {
         }
         self.row_done();
         let groups = &mut self.act.groups[usize::from(node)];
-        let same = |other: &Vec<Value>| other.iter().zip(&key).all(|(left, right)| order(left, right).is_eq());
+        let same = |other: &Vec<Value>| other.iter().zip(&key).all(|(left, right)| same(left, right));
         let group = groups.keys.iter().position(same).unwrap_or_else(|| {
-            groups.keys.push(key);
+            groups.keys.push(key.into_vec());
             groups.collected.resize(groups.keys.len() * aggregates.len(), Collected::default());
             groups.keys.len() - 1
         });
         for (number, (row, aggregate)) in given.into_iter().zip(aggregates).enumerate() {
             if let Some(row) = row {
                 let collected = &mut groups.collected[group * aggregates.len() + number];
-                if aggregate.args.is_empty() {
-                    collected.count += 1;
-                } else {
-                    collected.rows.push(row);
-                }
+                collected.add(aggregate, row);
             }
         }
         Ok(())
@@ -138,8 +164,7 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
             })?;
             Ok(sum.unwrap_or(Value::Null))
         }
-        AggregateFunction::Min => Ok(values.filter(present).min_by(order).unwrap_or(Value::Null)),
-        AggregateFunction::Max => Ok(values.filter(present).max_by(order).unwrap_or(Value::Null)),
+        AggregateFunction::Min | AggregateFunction::Max => Ok(collected.best.unwrap_or(Value::Null)),
         AggregateFunction::BoolAnd | AggregateFunction::BoolOr => {
             let decisive = aggregate.function == AggregateFunction::BoolOr;
             let mut any = false;

@@ -1,5 +1,7 @@
 //! Functions that read or change the server, and functions in FROM.
 
+use smallvec::SmallVec;
+
 use crate::catalog::SequenceId;
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt};
@@ -65,7 +67,7 @@ impl Exec<'_> {
             }
             ServerFunction::RelationName => Ok(self.relation_name(&args[0])),
             ServerFunction::IsInRecovery => Ok(Value::Bool(false)),
-            ServerFunction::CurrentDatabase => Ok(Value::Text("postgres".into())),
+            ServerFunction::CurrentDatabase => Ok(Value::Text(self.core.names.database.clone())),
         }
     }
 
@@ -167,6 +169,10 @@ impl Exec<'_> {
     }
 }
 
+fn items(value: &Value) -> &[Value] {
+    if let Value::Array(items) = value { items } else { &[] }
+}
+
 /// The rows of a function in FROM.
 pub(super) fn table_function(
     function: TableFunction,
@@ -183,8 +189,7 @@ pub(super) fn table_function(
     };
     match function {
         TableFunction::Unnest => {
-            let items = |value: &Value| if let Value::Array(items) = value { items.clone() } else { [].into() };
-            let arrays: Vec<std::sync::Arc<[Value]>> = args.iter().map(items).collect();
+            let arrays: SmallVec<[&[Value]; 8]> = args.iter().map(items).collect();
             for row in 0..arrays.iter().map(|items| items.len()).max().unwrap_or(0) {
                 into.extend(arrays.iter().map(|items| items.get(row).cloned().unwrap_or(Value::Null)));
                 number(into);

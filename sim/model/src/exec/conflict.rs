@@ -46,8 +46,7 @@ impl Exec<'_> {
             let (unique, partial) = (index.unique, index.partial);
             if !partial || self.is_in_index(table, at, Slot::Tuple { table, tuple })? {
                 if unique {
-                    let key = self.key_of(table, at, self.core.tables[table as usize].row(tuple));
-                    match self.twin(table, at, &key) {
+                    match self.twin(table, at, Slot::Tuple { table, tuple }) {
                         Twin::None => {}
                         Twin::Undecided(xid) => {
                             self.wait(LockTag::Xact(xid), TableLockMode::Share)?;
@@ -77,20 +76,19 @@ impl Exec<'_> {
         Ok(truth? == Some(true))
     }
 
-    fn key_of(&self, table: TableId, index: usize, row: &[Value]) -> SmallVec<[Value; 4]> {
-        let columns = &self.core.tables[table as usize].indexes[index].columns;
-        columns.iter().map(|column| row[usize::from(*column)].clone()).collect()
-    }
-
-    /// Looks for another row under a key. One's own deletions have happened, one's own insertions too.
-    fn twin(&mut self, table: TableId, index: usize, key: &[Value]) -> Twin {
-        // NULLs are distinct.
-        if key.iter().any(|value| matches!(value, Value::Null)) {
-            return Twin::None;
-        }
+    /// Looks for another row under the key of `row`. One's own deletions have happened, one's own insertions too.
+    fn twin(&mut self, table: TableId, index: usize, row: Slot) -> Twin {
         let mut roots = std::mem::take(&mut self.core.scratch);
-        self.core.tables[table as usize].find(index, key, &mut roots);
+        roots.clear();
+        let (storage, row) = (&self.core.tables[table as usize], self.row(row));
+        let key: SmallVec<[&Value; 4]> =
+            storage.indexes[index].columns.iter().map(|column| &row[usize::from(*column)]).collect();
+        // NULLs are distinct.
+        if !key.iter().any(|value| matches!(value, Value::Null)) {
+            storage.find(index, &key, &mut roots);
+        }
         let twin = roots.iter().map(|root| self.twin_in_chain(table, *root)).find(|twin| !matches!(twin, Twin::None));
+        drop(key);
         self.core.scratch = roots;
         twin.unwrap_or(Twin::None)
     }
@@ -129,10 +127,8 @@ impl Exec<'_> {
             if partial && !self.is_in_index(table, at, proposed)? {
                 continue;
             }
-            let Slot::Values(place) = proposed else { unreachable!("the proposed row stands in values") };
-            let key = self.key_of(table, at, &self.act.values[usize::from(place)]);
             loop {
-                match self.twin(table, at, &key) {
+                match self.twin(table, at, proposed) {
                     Twin::None => break,
                     Twin::Living(tuple) => return Ok(Some(tuple)),
                     Twin::Undecided(xid) => self.wait(LockTag::Xact(xid), TableLockMode::Share)?,

@@ -7,16 +7,28 @@ use smallvec::SmallVec;
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt, Polled, Slot};
 use crate::plan::{CompareOp, Expr, NodeId, SubqueryKind};
-use crate::types::{Value, compare as order};
+use crate::types::{Value, compare as order, same};
 
 static NULL: Value = Value::Null;
 
 /// NULL if either is NULL.
+#[inline]
 fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool> {
     if matches!(left, Value::Null) || matches!(right, Value::Null) {
         return None;
     }
-    Some(op.holds(order(left, right)))
+    Some(match op {
+        CompareOp::Eq => same(left, right),
+        CompareOp::NotEq => !same(left, right),
+        _ => op.holds(order(left, right)),
+    })
+}
+
+fn any_all(op: CompareOp, left: &Value, array: &Value, all: bool) -> Option<bool> {
+    let Value::Array(items) = array else { return None };
+    let mut quantifier = Quantifier { all, unknown: false };
+    let decided = items.iter().find_map(|item| quantifier.add(compare(op, left, item)));
+    decided.or_else(|| quantifier.end())
 }
 
 fn boolean(truth: Option<bool>) -> Value {
@@ -56,10 +68,23 @@ impl Exec<'_> {
         }
     }
 
+    /// All values of a slot.
+    pub(super) fn row(&self, slot: Slot) -> &[Value] {
+        match slot {
+            Slot::Unbound | Slot::Nulls => &[],
+            Slot::Tuple { table, tuple } => self.core.tables[table as usize].row(tuple),
+            Slot::Values(at) => &self.act.values[usize::from(at)],
+            Slot::Buffer { buffer, width, start } => {
+                &self.act.buffers[usize::from(buffer)][start as usize..start as usize + usize::from(width)]
+            }
+        }
+    }
+
     /// A value of a bound slot.
+    #[inline]
     pub(super) fn slot_value(&self, slot: Slot, column: usize) -> &Value {
         match slot {
-            Slot::Tuple { table, tuple } => &self.core.tables[table as usize].row(tuple)[column],
+            Slot::Tuple { table, tuple } => self.core.tables[table as usize].value(tuple, column),
             Slot::Values(at) => &self.act.values[usize::from(at)][column],
             Slot::Buffer { buffer, start, .. } => &self.act.buffers[usize::from(buffer)][start as usize + column],
             Slot::Nulls => &NULL,
@@ -68,13 +93,15 @@ impl Exec<'_> {
     }
 
     /// The value of an expression that needs no computing.
-    fn look<'s>(&'s self, expr: &'s Expr) -> Option<&'s Value> {
+    #[inline]
+    pub(super) fn look<'s>(&'s self, expr: &'s Expr) -> Option<&'s Value> {
         match expr {
             Expr::Const(value) => Some(value),
             Expr::Param(number) => Some(&self.act.params[usize::from(*number)]),
             Expr::Column { slot, column } => {
                 Some(self.slot_value(self.act.slots[self.place(*slot)], usize::from(*column)))
             }
+            Expr::Once { number, .. } => self.act.onces[usize::from(*number)].as_ref(),
             _ => None,
         }
     }
@@ -165,12 +192,12 @@ impl Exec<'_> {
     }
 
     fn any_all(&mut self, op: CompareOp, left: &Expr, array: &Expr, all: bool) -> Result<Option<bool>, Interrupt> {
+        if let (Some(left), Some(array)) = (self.look(left), self.look(array)) {
+            return Ok(any_all(op, left, array, all));
+        }
         let left = self.eval(left)?;
         let array = self.eval(array)?;
-        let Value::Array(items) = &array else { return Ok(None) };
-        let mut quantifier = Quantifier { all, unknown: false };
-        let decided = items.iter().find_map(|item| quantifier.add(compare(op, &left, item)));
-        Ok(decided.or_else(|| quantifier.end()))
+        Ok(any_all(op, &left, &array, all))
     }
 
     /// The value of an expression.
@@ -207,6 +234,11 @@ impl Exec<'_> {
             Expr::ServerCall { function, args } => {
                 let args = self.eval_all(args)?;
                 self.server_call(*function, &args)
+            }
+            Expr::Once { number, expr } => {
+                let value = self.eval(expr)?;
+                self.act.onces[usize::from(*number)] = Some(value.clone());
+                Ok(value)
             }
             Expr::NextVal(sequence) => self.remembered(|exec| exec.next_value(*sequence)),
             Expr::Subquery { kind: SubqueryKind::Scalar, root, output } => {

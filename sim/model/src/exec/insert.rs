@@ -92,7 +92,7 @@ impl Exec<'_> {
             slot => {
                 let mut values = std::mem::take(&mut self.act.values[place]);
                 values.clear();
-                values.extend((0..self.width(slot)).map(|column| self.slot_value(slot, column).clone()));
+                values.extend_from_slice(self.row(slot));
                 self.act.values[place] = values;
             }
         }
@@ -103,8 +103,8 @@ impl Exec<'_> {
         let def = self.core.catalog.table(table);
         let simple = def.checks.is_empty() && self.core.tables[table as usize].stride == def.columns.len();
         let slot = self.act.slots[self.place(OWN_ROW)];
-        for (number, column) in def.columns.iter().enumerate() {
-            if column.not_null && matches!(self.slot_value(slot, number), Value::Null) {
+        for (value, column) in self.row(slot).iter().zip(&def.columns) {
+            if matches!(value, Value::Null) && column.not_null {
                 let message = format!(
                     "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
                     column.name, def.name

@@ -26,6 +26,8 @@ mod update;
 mod utility;
 mod view;
 
+pub(crate) use view::Names;
+
 use crate::catalog::TableId;
 use crate::error::Error;
 use crate::lock::{LockTag, Request, Waiter};
@@ -164,6 +166,8 @@ pub(crate) struct Activation {
     groups: Vec<aggregate::Groups>,
     ctes: Vec<CteState>,
     memo: Memo,
+    /// What each [`crate::plan::Expr::Once`] came to.
+    onces: Vec<Option<Value>>,
     affected: u64,
     rows: Vec<Value>,
     count: usize,
@@ -200,7 +204,11 @@ impl Activation {
         for buffer in &mut self.buffers[query.nodes.len()..buffers] {
             buffer.clear();
         }
-        self.memo = Memo::default();
+        self.memo.results.clear();
+        self.memo.next = 0;
+        self.memo.depth = 0;
+        self.onces.clear();
+        self.onces.resize(usize::from(query.onces), None);
         self.affected = 0;
         self.rows.clear();
         self.count = 0;
@@ -334,11 +342,9 @@ impl Exec<'_> {
         match self.act.slots[usize::from(output)] {
             Slot::Values(at) => self.act.rows.append(&mut self.act.values[usize::from(at)]),
             slot => {
-                let width = self.width(slot);
-                for column in 0..width {
-                    let value = self.slot_value(slot, column).clone();
-                    self.act.rows.push(value);
-                }
+                let mut rows = std::mem::take(&mut self.act.rows);
+                rows.extend_from_slice(self.row(slot));
+                self.act.rows = rows;
             }
         }
     }

@@ -189,16 +189,15 @@ impl Exec<'_> {
             let width = self.width(from);
             let same = |start: usize| {
                 let seen = &self.act.buffers[place][start * width..];
-                (0..width).all(|column| crate::types::compare(&seen[column], self.slot_value(from, column)).is_eq())
+                (0..width).all(|column| crate::types::same(&seen[column], self.slot_value(from, column)))
             };
             let rows = self.act.nodes[place].at as usize;
             if (0..rows).any(same) {
                 continue;
             }
-            for column in 0..width {
-                let value = self.slot_value(from, column).clone();
-                self.act.buffers[place].push(value);
-            }
+            let mut seen = std::mem::take(&mut self.act.buffers[place]);
+            seen.extend_from_slice(self.row(from));
+            self.act.buffers[place] = seen;
             self.state(node).at += 1;
             return Ok(Polled::Row);
         }

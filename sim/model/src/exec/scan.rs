@@ -1,5 +1,7 @@
 //! Nodes that rows come from.
 
+use smallvec::SmallVec;
+
 use crate::catalog::{IndexId, TableId};
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::function::TableFunction;
@@ -31,7 +33,10 @@ impl Exec<'_> {
         let mut values = std::mem::take(&mut self.act.values[place]);
         values.clear();
         let evaluated = exprs.iter().try_for_each(|expr| {
-            values.push(self.eval(expr)?);
+            values.push(match self.look(expr) {
+                Some(value) => value.clone(),
+                None => self.eval(expr)?,
+            });
             Ok(())
         });
         self.act.values[place] = values;
@@ -83,17 +88,7 @@ impl Exec<'_> {
     ) -> Result<Polled, Interrupt> {
         let place = usize::from(node);
         if self.state(node).stage == Stage::Fresh {
-            let mut key = smallvec::SmallVec::<[Value; 4]>::new();
-            for expr in keys {
-                key.push(self.eval(expr)?);
-            }
-            self.row_done();
-            self.act.lists[place].clear();
-            // Nothing equals NULL.
-            if !key.iter().any(|value| matches!(value, Value::Null)) {
-                let list = &mut self.act.lists[place];
-                self.core.tables[table as usize].find(usize::from(index), &key, list);
-            }
+            self.search(place, (table, index), keys)?;
             self.state(node).stage = Stage::Work;
         }
         loop {
@@ -116,6 +111,32 @@ impl Exec<'_> {
             }
             self.state(node).at = at + 1;
         }
+    }
+
+    /// Puts what an index has under the values of `keys` into the node's list.
+    fn search(&mut self, place: usize, (table, index): (TableId, IndexId), keys: &[Expr]) -> Result<(), Interrupt> {
+        let mut list = std::mem::take(&mut self.act.lists[place]);
+        list.clear();
+        let storage = |exec: &Self, key: &[&Value], list: &mut Vec<_>| {
+            // Nothing equals NULL.
+            if !key.iter().any(|value| matches!(value, Value::Null)) {
+                exec.core.tables[table as usize].find(usize::from(index), key, list);
+            }
+        };
+        if keys.iter().all(|expr| self.look(expr).is_some()) {
+            let key: SmallVec<[&Value; 4]> = keys.iter().filter_map(|expr| self.look(expr)).collect();
+            storage(self, &key, &mut list);
+        } else {
+            let mut key = SmallVec::<[Value; 4]>::new();
+            for expr in keys {
+                key.push(self.eval(expr)?);
+            }
+            self.row_done();
+            let key: SmallVec<[&Value; 4]> = key.iter().collect();
+            storage(self, &key, &mut list);
+        }
+        self.act.lists[place] = list;
+        Ok(())
     }
 
     /// Rows of `width` values that stand in the node's buffer.
@@ -176,7 +197,7 @@ impl Exec<'_> {
     ) -> Result<Polled, Interrupt> {
         let width = if function == TableFunction::Unnest { args.len() } else { 1 } + usize::from(ordinality);
         if self.state(node).stage == Stage::Fresh {
-            let mut values = Vec::with_capacity(args.len());
+            let mut values = SmallVec::<[Value; 8]>::new();
             for arg in args {
                 values.push(self.eval(arg)?);
             }
@@ -237,9 +258,10 @@ impl Exec<'_> {
         if let Some(output) = def.output {
             let buffer = self.query.nodes.len() + number;
             let mut kept = std::mem::take(&mut self.act.buffers[buffer]);
-            let slot = self.act.slots[usize::from(output)];
-            for column in 0..self.width(slot) {
-                kept.push(self.slot_value(slot, column).clone());
+            match self.act.slots[usize::from(output)] {
+                // Nobody else reads them.
+                Slot::Values(at) => kept.append(&mut self.act.values[usize::from(at)]),
+                slot => kept.extend_from_slice(self.row(slot)),
             }
             self.act.buffers[buffer] = kept;
         }

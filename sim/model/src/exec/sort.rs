@@ -88,12 +88,11 @@ impl Exec<'_> {
             let kept = match bound {
                 // Their place is used again for the next row: the values are copied.
                 Slot::Values(_) | Slot::Buffer { .. } => {
-                    let width = self.width(bound);
-                    let start = u32::try_from(self.act.buffers[place].len()).expect("fewer than 2^32 values");
-                    for column in 0..width {
-                        let value = self.slot_value(bound, column).clone();
-                        self.act.buffers[place].push(value);
-                    }
+                    let mut kept = std::mem::take(&mut self.act.buffers[place]);
+                    let start = u32::try_from(kept.len()).expect("fewer than 2^32 values");
+                    kept.extend_from_slice(self.row(bound));
+                    let width = kept.len() - start as usize;
+                    self.act.buffers[place] = kept;
                     Slot::Buffer { buffer: node, width: u16::try_from(width).expect("a row's width fits"), start }
                 }
                 bound => bound,
@@ -108,6 +107,9 @@ impl Exec<'_> {
     fn sort(&mut self, node: NodeId, keys: &[SortKey]) {
         let Sorted { keys: values, places, .. } = &mut self.act.sorts[usize::from(node)];
         let of = |row: &u32| &values[*row as usize * keys.len()..(*row as usize + 1) * keys.len()];
+        if places.len() < 2 {
+            return;
+        }
         places.sort_by(|left, right| order_keys(keys, of(left), of(right)));
     }
 }

@@ -49,6 +49,7 @@ fn query(kind: QueryKind, mode: TableLockMode, nodes: Vec<Node>, output: Option<
         output,
         slots: 2,
         ctes: vec![],
+        onces: 0,
         writes: kind != QueryKind::Select,
     };
     Plan { params: vec![INT; params], columns, body: Body::Query(query) }

@@ -5,7 +5,7 @@ use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::mvcc::{Locker, State, TupleId};
 use crate::plan::{ColumnId, Expr, NodeId, OWN_ROW, Returning, RowLockStrength, SlotId, WaitPolicy};
-use crate::types::compare as order;
+use crate::types::same;
 
 /// The fields of the node.
 pub(super) struct UpdateNode<'q> {
@@ -112,9 +112,7 @@ impl Exec<'_> {
         let mut values = std::mem::take(&mut self.act.values[place]);
         values.clear();
         let slot = self.act.slots[usize::from(target)];
-        for column in 0..self.width(slot) {
-            values.push(self.slot_value(slot, column).clone());
-        }
+        values.extend_from_slice(self.row(slot));
         let evaluated = set.iter().try_for_each(|(column, expr)| {
             values[usize::from(*column)] = self.eval(expr)?;
             Ok(())
@@ -145,7 +143,7 @@ impl Exec<'_> {
         let storage = &self.core.tables[table as usize];
         let new = &self.act.values[self.place(OWN_ROW)];
         let columns = if key { &storage.key_columns } else { &storage.indexed_columns };
-        columns.iter().any(|column| order(storage.value(old, *column), &new[usize::from(*column)]).is_ne())
+        columns.iter().any(|column| !same(storage.value(old, usize::from(*column)), &new[usize::from(*column)]))
     }
 
     /// Appends the row in [`OWN_ROW`]'s values as the version after `old`, which was claimed.

@@ -25,7 +25,10 @@ pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
                 columns_of(part, each);
             }
         }
-        Expr::Not(inner) | Expr::IsNull { expr: inner, .. } | Expr::IsBool { expr: inner, .. } => {
+        Expr::Not(inner)
+        | Expr::IsNull { expr: inner, .. }
+        | Expr::IsBool { expr: inner, .. }
+        | Expr::Once { expr: inner, .. } => {
             columns_of(inner, each);
         }
         Expr::IsDistinct { left, right, .. } | Expr::Compare { left, right, .. } => {
@@ -299,7 +302,7 @@ impl Core {
         };
         let mut living: Vec<TupleId> = entries.into_iter().filter(lives).collect();
         let storage = &*storage;
-        let key = |tuple: TupleId| columns.iter().map(move |column| storage.value(tuple, *column));
+        let key = |tuple: TupleId| columns.iter().map(move |column| storage.value(tuple, usize::from(*column)));
         let compare = |left: &TupleId, right: &TupleId| {
             let mut orderings = key(*left).zip(key(*right)).map(|(left, right)| order(left, right));
             orderings.find(|ordering| ordering.is_ne()).unwrap_or(std::cmp::Ordering::Equal)

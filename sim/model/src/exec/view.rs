@@ -29,6 +29,40 @@ fn mode_name(mode: TableLockMode) -> &'static str {
     }
 }
 
+/// Texts that are given again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) database: Arc<str>,
+    modes: [Arc<str>; 8],
+    relation: Arc<str>,
+    tuple: Arc<str>,
+    virtual_xid: Arc<str>,
+    transaction_id: Arc<str>,
+    advisory: Arc<str>,
+    /// `virtualtransaction`, by session.
+    sessions: Vec<Arc<str>>,
+}
+
+impl Names {
+    pub(crate) fn new() -> Self {
+        Self {
+            database: "postgres".into(),
+            modes: crate::lock::ALL_MODES.map(|mode| mode_name(mode).into()),
+            relation: "relation".into(),
+            tuple: "tuple".into(),
+            virtual_xid: "virtualxid".into(),
+            transaction_id: "transactionid".into(),
+            advisory: "advisory".into(),
+            sessions: Vec::new(),
+        }
+    }
+
+    /// The names of one more session.
+    pub(crate) fn add_session(&mut self) {
+        self.sessions.push(format!("{}/1", self.sessions.len() + 3).into());
+    }
+}
+
 /// A row of `pg_locks` in the making.
 struct Row {
     session: u16,
@@ -41,7 +75,7 @@ impl Core {
     pub(crate) fn view_rows(&self, view: View, into: &mut Vec<Value>) {
         match view {
             View::Locks => self.lock_rows(into),
-            View::Databases => into.extend([Value::Int(DATABASE), Value::Text("postgres".into())]),
+            View::Databases => into.extend([Value::Int(DATABASE), Value::Text(self.names.database.clone())]),
             View::Sequences => {
                 let numbers = 0..SequenceId::try_from(self.sequences.len()).expect("numbers of sequences fit");
                 for def in numbers.filter_map(|id| self.catalog.find_sequence(id)) {
@@ -110,29 +144,31 @@ impl Core {
     }
 
     fn row(&self, row: &Row, thing: LockedThing, into: &mut Vec<Value>) {
-        let text = |text: String| Value::Text(Arc::from(text));
-        let own_virtual = format!("{}/1", row.session + 3);
+        let names = &self.names;
+        let own_virtual = &names.sessions[usize::from(row.session)];
         let (name, relation, virtual_xid, xid) = match thing {
-            LockedThing::Relation(table) => ("relation", Value::Int(Catalog::oid(table)), Value::Null, Value::Null),
-            LockedThing::Tuple(table) => ("tuple", Value::Int(Catalog::oid(table)), Value::Null, Value::Null),
-            LockedThing::Virtual => ("virtualxid", Value::Null, text(own_virtual.clone()), Value::Null),
+            LockedThing::Relation(table) => {
+                (&names.relation, Value::Int(Catalog::oid(table)), Value::Null, Value::Null)
+            }
+            LockedThing::Tuple(table) => (&names.tuple, Value::Int(Catalog::oid(table)), Value::Null, Value::Null),
+            LockedThing::Virtual => (&names.virtual_xid, Value::Null, Value::Text(own_virtual.clone()), Value::Null),
             LockedThing::Xact(xid) => {
                 // The type `xid` has 32 bits.
                 let low = i64::try_from(self.xacts.external(xid) & 0xffff_ffff).expect("32 bits");
-                ("transactionid", Value::Null, Value::Null, Value::Int(low))
+                (&names.transaction_id, Value::Null, Value::Null, Value::Int(low))
             }
-            LockedThing::Advisory(_) => ("advisory", Value::Null, Value::Null, Value::Null),
+            LockedThing::Advisory(_) => (&names.advisory, Value::Null, Value::Null, Value::Null),
         };
         let in_database = !matches!(thing, LockedThing::Virtual | LockedThing::Xact(_));
         into.extend([
-            Value::Text(name.into()),
+            Value::Text(name.clone()),
             if in_database { Value::Int(DATABASE) } else { Value::Null },
             relation,
             virtual_xid,
             xid,
-            text(own_virtual),
+            Value::Text(own_virtual.clone()),
             Value::Int(FIRST_PID + i64::from(row.session)),
-            Value::Text(mode_name(row.mode).into()),
+            Value::Text(names.modes[row.mode as usize].clone()),
             Value::Bool(row.granted),
         ]);
     }

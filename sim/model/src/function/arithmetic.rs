@@ -1,5 +1,7 @@
 //! Arithmetic, with PostgreSQL's errors for each width of integer.
 
+use std::sync::Arc;
+
 use super::{Function, unreachable_types};
 use crate::error::Error;
 use crate::types::{Scalar, Value, numeric};
@@ -45,22 +47,22 @@ impl Number {
 pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
     match args {
         [Value::Int(left), Value::Int(right)] => integers(function, *left, *right),
-        [Value::Numeric(left), Value::Numeric(right)] => Ok(Value::Numeric(match function {
-            Function::Add(_) => numeric::add(*left, *right)?,
-            Function::Subtract(_) => numeric::add(*left, numeric::negate(*right))?,
-            Function::Multiply(_) => numeric::multiply(*left, *right)?,
-            Function::Modulo(_) => numeric::remainder(*left, *right)?,
+        [Value::Numeric(left), Value::Numeric(right)] => Ok(Value::Numeric(Arc::new(match function {
+            Function::Add(_) => numeric::add(**left, **right)?,
+            Function::Subtract(_) => numeric::add(**left, numeric::negate(**right))?,
+            Function::Multiply(_) => numeric::multiply(**left, **right)?,
+            Function::Modulo(_) => numeric::remainder(**left, **right)?,
             _ => unreachable_types(function, args),
-        })),
+        }))),
         [Value::Int(value)] => match function {
             Function::Negate(number) => number.check(value.checked_neg()),
             Function::Abs(number) => number.check(value.checked_abs()),
             _ => unreachable_types(function, args),
         },
         [Value::Numeric(value)] => match function {
-            Function::Negate(_) => Ok(Value::Numeric(numeric::negate(*value))),
-            Function::Abs(_) if value.digits < 0 => Ok(Value::Numeric(numeric::negate(*value))),
-            Function::Abs(_) => Ok(Value::Numeric(*value)),
+            Function::Negate(_) => Ok(Value::Numeric(Arc::new(numeric::negate(**value)))),
+            Function::Abs(_) if value.digits < 0 => Ok(Value::Numeric(Arc::new(numeric::negate(**value)))),
+            Function::Abs(_) => Ok(Value::Numeric(value.clone())),
             _ => unreachable_types(function, args),
         },
         _ => unreachable_types(function, args),

@@ -17,9 +17,9 @@ pub(super) fn call(function: Function, arg: &Value) -> Result<Value, Error> {
         }
         (Function::Narrow(to), Value::Int(value)) if text::fits(*value, to) => Ok(Value::Int(*value)),
         (Function::Narrow(to), Value::Int(_)) => Err(out_of_range(to)),
-        (Function::IntToNumeric, Value::Int(value)) => Ok(Value::Numeric(numeric::from_int(*value))),
+        (Function::IntToNumeric, Value::Int(value)) => Ok(Value::Numeric(numeric::from_int(*value).into())),
         (Function::NumericToInt(to), Value::Numeric(value)) => {
-            let value = numeric::to_int(*value).filter(|value| text::fits(*value, to));
+            let value = numeric::to_int(**value).filter(|value| text::fits(*value, to));
             value.map(Value::Int).ok_or_else(|| out_of_range(to))
         }
         (Function::IntToBool, Value::Int(value)) => Ok(Value::Bool(*value != 0)),

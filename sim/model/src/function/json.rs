@@ -139,7 +139,7 @@ fn to_json(value: &Value, ty: Type) -> Result<Json, Error> {
         (Value::Int(value), Type::Scalar(Scalar::Int2 | Scalar::Int4 | Scalar::Int8)) => {
             Json::Number(JsonNumber::from(*value))
         }
-        (Value::Numeric(value), _) => json::parse(&numeric::print(*value))?,
+        (Value::Numeric(value), _) => json::parse(&numeric::print(**value))?,
         (Value::Json(value), _) => (**value).clone(),
         (Value::Timestamp(_), _) => return Err(Error::refused("to_jsonb of a timestamptz")),
         (Value::Array(items), Type::Array(element) | Type::Scalar(element)) => {
@@ -160,7 +160,7 @@ fn from_json(value: &Json, scalar: Scalar) -> Result<Value, Error> {
                 return Err(Error::refused("jsonb numbers of more than 38 digits"));
             };
             if scalar == Scalar::Numeric {
-                return Ok(Value::Numeric(value));
+                return Ok(Value::Numeric(value.into()));
             }
             let value = numeric::to_int(value).filter(|value| text::fits(*value, scalar));
             value.map(Value::Int).ok_or_else(|| Error::new("22003", format!("{name} out of range")))

@@ -17,6 +17,7 @@ use crate::mvcc::{TupleId, Xid};
 use crate::plan::TableLockMode;
 
 pub(crate) use advisory::{AdvisoryKey, AdvisoryScope};
+pub(crate) use queue::ALL_MODES;
 
 /// What can be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -168,7 +168,7 @@ impl Locks {
     }
 }
 
-const ALL_MODES: [TableLockMode; 8] = [
+pub(crate) const ALL_MODES: [TableLockMode; 8] = [
     TableLockMode::AccessShare,
     TableLockMode::RowShare,
     TableLockMode::RowExclusive,

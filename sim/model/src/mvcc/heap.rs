@@ -112,8 +112,9 @@ impl Table {
         &self.values[start..start + self.stride]
     }
 
-    pub(crate) fn value(&self, tuple: TupleId, column: u16) -> &Value {
-        &self.values[tuple as usize * self.stride + usize::from(column)]
+    pub(crate) fn value(&self, tuple: TupleId, column: usize) -> &Value {
+        debug_assert!(column < self.stride);
+        &self.values[tuple as usize * self.stride + column]
     }
 
     /// Appends a version; its values are taken out of `row`.
@@ -229,7 +230,7 @@ impl Table {
     }
 
     /// The entries of index `index` whose first columns equal `keys`, in the index's order.
-    pub(crate) fn find(&self, index: usize, keys: &[Value], into: &mut Vec<TupleId>) {
+    pub(crate) fn find(&self, index: usize, keys: &[&Value], into: &mut Vec<TupleId>) {
         self.indexes[index].find(&self.values, self.stride, keys, into);
     }
 

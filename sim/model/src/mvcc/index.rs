@@ -39,7 +39,7 @@ impl Index {
         Self::new(self.unique, self.partial, self.columns.clone())
     }
 
-    fn compare(&self, values: &[Value], stride: usize, tuple: TupleId, keys: &[Value]) -> Ordering {
+    fn compare(&self, values: &[Value], stride: usize, tuple: TupleId, keys: &[&Value]) -> Ordering {
         let start = tuple as usize * stride;
         for (column, key) in self.columns.iter().zip(keys) {
             let ordering = order(&values[start + usize::from(*column)], key);
@@ -73,7 +73,7 @@ impl Index {
     }
 
     /// The entries whose first columns equal `keys`; with no keys: all.
-    pub(crate) fn find(&self, values: &[Value], stride: usize, keys: &[Value], into: &mut Vec<TupleId>) {
+    pub(crate) fn find(&self, values: &[Value], stride: usize, keys: &[&Value], into: &mut Vec<TupleId>) {
         into.clear();
         let kept = self.equal(&self.kept, values, stride, keys);
         let fresh = self.equal(&self.fresh, values, stride, keys);
@@ -89,7 +89,7 @@ impl Index {
         into.extend(left.chain(right));
     }
 
-    fn equal<'a>(&self, list: &'a [TupleId], values: &[Value], stride: usize, keys: &[Value]) -> &'a [TupleId] {
+    fn equal<'a>(&self, list: &'a [TupleId], values: &[Value], stride: usize, keys: &[&Value]) -> &'a [TupleId] {
         if list.is_empty() {
             return list;
         }

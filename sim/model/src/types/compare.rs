@@ -1,6 +1,7 @@
 //! Order and equality, as PostgreSQL's btree operator classes have them; text in collation C.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -17,7 +18,7 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Ordering {
         (Value::Int(left), Value::Int(right)) | (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),
         (Value::Text(left), Value::Text(right)) => left.as_bytes().cmp(right.as_bytes()),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
-        (Value::Numeric(left), Value::Numeric(right)) => numeric::compare(*left, *right),
+        (Value::Numeric(left), Value::Numeric(right)) => numeric::compare(**left, **right),
         (Value::Json(left), Value::Json(right)) => compare_json(left, right),
         (Value::Array(left), Value::Array(right)) => {
             let unequal = left.iter().zip(right.iter()).map(|(left, right)| compare(left, right)).find(|o| o.is_ne());
@@ -27,6 +28,16 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Ordering {
             (left.xmin, left.xmax, &left.xip).cmp(&(right.xmin, right.xmax, &right.xip))
         }
         (left, right) => rank(left).cmp(&rank(right)),
+    }
+}
+
+/// Whether two values of one type are equal. Equal texts are often one; those of different lengths need not be looked at.
+#[inline]
+pub(crate) fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Int(left), Value::Int(right)) => left == right,
+        (Value::Text(left), Value::Text(right)) => Arc::ptr_eq(left, right) || **left == **right,
+        _ => compare(left, right).is_eq(),
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod text;
 mod timestamp;
 mod value;
 
-pub(crate) use compare::compare;
+pub(crate) use compare::{compare, same};
 
 pub use value::{Numeric, PgSnapshot, Value};
 

@@ -51,7 +51,7 @@ pub(crate) fn print(value: &Value, ty: Type) -> Option<String> {
         // The cast to text spells it out; the output function, which arrays use, does not.
         Value::Bool(value) => if *value { "t" } else { "f" }.to_owned(),
         Value::Int(value) => value.to_string(),
-        Value::Numeric(value) => numeric::print(*value),
+        Value::Numeric(value) => numeric::print(**value),
         Value::Text(text) => text.to_string(),
         Value::Json(value) => json::print(value),
         Value::Timestamp(micros) => timestamp::print(*micros),
@@ -102,7 +102,7 @@ fn parse_scalar(text: &str, scalar: Scalar) -> Result<Value, Error> {
         Scalar::Bool => parse_bool(trimmed).map(Value::Bool).ok_or_else(invalid),
         Scalar::Int2 | Scalar::Int4 | Scalar::Int8 => parse_int(text, trimmed, scalar).map(Value::Int),
         Scalar::Numeric => match numeric::parse(trimmed) {
-            Some(value) => Ok(Value::Numeric(value)),
+            Some(value) => Ok(Value::Numeric(Arc::new(value))),
             None if looks_numeric(trimmed) => {
                 Err(Error::refused("numeric values of more than 38 digits, NaN and infinity"))
             }

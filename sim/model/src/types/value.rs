@@ -12,7 +12,7 @@ pub enum Value {
     /// `smallint`, `integer`, `bigint`, `oid`, `regclass`, `xid`, `xid8`
     Int(i64),
     /// `numeric`
-    Numeric(Numeric),
+    Numeric(Arc<Numeric>),
     /// `text`, `varchar`, `name`
     Text(Arc<str>),
     /// `jsonb`

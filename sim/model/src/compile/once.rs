@@ -1,0 +1,137 @@
+//! What comes to the same for every row of a statement, parameters and what pure functions make of them, and subqueries that read
+//! nothing of the query around them, is evaluated once. In PostgreSQL these are InitPlans and constants folded when planning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::visit::{collect_node, expr_children, expr_children_mut, node_children, node_children_mut};
+use crate::function::ServerFunction;
+use crate::plan::{Expr, Node, NodeId, SlotId, SubqueryKind};
+
+/// Wraps them, and says how many there are.
+pub(super) fn mark(nodes: &mut [Node]) -> u16 {
+    let constant = constant_subqueries(nodes);
+    let mut marks = Marks { constant, subqueries: BTreeMap::new(), next: 0 };
+    for node in nodes {
+        for expr in node_children_mut(node).0 {
+            marks.visit(expr);
+        }
+    }
+    marks.next
+}
+
+/// The roots of subqueries that give the same rows each time.
+fn constant_subqueries(nodes: &[Node]) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::new();
+    for node in nodes {
+        for expr in node_children(node).0 {
+            find(expr, nodes, &mut found);
+        }
+    }
+    found
+}
+
+fn find(expr: &Expr, nodes: &[Node], found: &mut BTreeSet<NodeId>) {
+    if let Expr::Subquery { root, .. } = expr {
+        let (mut reads, mut binds) = (BTreeSet::new(), BTreeSet::new());
+        collect_node(*root, nodes, &mut reads);
+        if is_repeatable(*root, nodes, &mut binds) && reads.is_subset(&binds) {
+            found.insert(*root);
+        }
+    }
+    for child in expr_children(expr) {
+        find(child, nodes, found);
+    }
+}
+
+/// Whether nothing below a node writes, locks, or calls what may differ from one time to the next; collects the slots that are bound.
+fn is_repeatable(id: NodeId, nodes: &[Node], binds: &mut BTreeSet<SlotId>) -> bool {
+    let node = &nodes[usize::from(id)];
+    match node {
+        Node::LockRows { .. } | Node::Insert { .. } | Node::Update { .. } | Node::Delete { .. } => return false,
+        Node::Values { slot, .. }
+        | Node::SeqScan { slot, .. }
+        | Node::IndexScan { slot, .. }
+        | Node::ViewScan { slot, .. }
+        | Node::FunctionScan { slot, .. }
+        | Node::CteScan { slot, .. }
+        | Node::Project { slot, .. }
+        | Node::Aggregate { slot, .. }
+        | Node::Append { slot, .. } => {
+            binds.insert(*slot);
+        }
+        Node::OneRow
+        | Node::NestLoop { .. }
+        | Node::Filter { .. }
+        | Node::Sort { .. }
+        | Node::Distinct { .. }
+        | Node::Limit { .. } => {}
+    }
+    let (exprs, inputs) = node_children(node);
+    exprs.into_iter().all(|expr| repeats(expr, nodes, binds))
+        && inputs.into_iter().all(|input| is_repeatable(input, nodes, binds))
+}
+
+fn repeats(expr: &Expr, nodes: &[Node], binds: &mut BTreeSet<SlotId>) -> bool {
+    let itself = match expr {
+        Expr::ServerCall { function, .. } => is_stable(*function),
+        Expr::NextVal(_) => false,
+        Expr::Subquery { root, .. } => is_repeatable(*root, nodes, binds),
+        _ => true,
+    };
+    itself && expr_children(expr).into_iter().all(|child| repeats(child, nodes, binds))
+}
+
+/// Whether a function gives the same throughout a statement.
+fn is_stable(function: ServerFunction) -> bool {
+    matches!(
+        function,
+        ServerFunction::CurrentSnapshot
+            | ServerFunction::Now
+            | ServerFunction::BackendPid
+            | ServerFunction::IsInRecovery
+            | ServerFunction::CurrentDatabase
+    )
+}
+
+struct Marks {
+    constant: BTreeSet<NodeId>,
+    /// A condition that is asked again after a wait is a copy: its subquery keeps its result.
+    subqueries: BTreeMap<NodeId, u16>,
+    next: u16,
+}
+
+impl Marks {
+    fn visit(&mut self, expr: &mut Expr) {
+        let plain = matches!(expr, Expr::Const(_) | Expr::Param(_) | Expr::Column { .. });
+        if !plain && self.is_constant(expr) && self.next < u16::MAX {
+            let number = self.number(expr);
+            let inner = std::mem::replace(expr, Expr::Param(0));
+            *expr = Expr::Once { number, expr: Box::new(inner) };
+            return;
+        }
+        for child in expr_children_mut(expr) {
+            self.visit(child);
+        }
+    }
+
+    fn number(&mut self, expr: &Expr) -> u16 {
+        let number = self.next;
+        let number = match expr {
+            Expr::Subquery { root, .. } => *self.subqueries.entry(*root).or_insert(number),
+            _ => number,
+        };
+        self.next += u16::from(number == self.next);
+        number
+    }
+
+    fn is_constant(&self, expr: &Expr) -> bool {
+        let itself = match expr {
+            Expr::Column { .. } | Expr::NextVal(_) => false,
+            Expr::ServerCall { function, .. } => is_stable(*function),
+            Expr::Subquery { kind: SubqueryKind::AnyAll { .. }, .. } => false,
+            Expr::Subquery { root, .. } => self.constant.contains(root),
+            _ => true,
+        };
+        itself && expr_children(expr).into_iter().all(|child| self.is_constant(child))
+    }
+}
