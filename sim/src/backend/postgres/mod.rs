@@ -184,12 +184,11 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn connect(&mut self, session: usize) -> Result<(), BackendError> {
-        let (connection, pid) = match self.spare.pop() {
-            Some(spare) => spare,
-            None => {
-                let opened = self.stepper.runtime().block_on(open_session(&self.database.url()));
-                self.alive(opened.map_err(|e| e.to_string()))?
-            }
+        let (connection, pid) = if let Some(spare) = self.spare.pop() {
+            spare
+        } else {
+            let opened = self.stepper.runtime().block_on(open_session(&self.database.url()));
+            self.alive(opened.map_err(|e| e.to_string()))?
         };
         self.stepper.add(session, connection, pid);
         self.in_transaction.insert(session, false);

@@ -14,16 +14,18 @@ pub(super) fn query(layout: &Layout) -> String {
     let streams: Vec<String> = layout.streams.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
     let place = format!("array_position(ARRAY[{}]::text[], stream_id::text) - 1", streams.join(", "));
     let Layout { events, applied, generations, .. } = layout;
-    let mut sql = format!(
+    let sql = format!(
         "SELECT {EVENT} AS kind, {place} AS a, version::int8 AS b, position::int8 AS c FROM {events} \
          UNION ALL SELECT {APPLIED}, {place}, version::int8, seq::int8 FROM {applied} \
          UNION ALL SELECT {GENERATION}, array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text), \
            generation::int8, 0 FROM {generations}"
     );
-    if let Some(skips) = &layout.skips {
-        sql += &format!(" UNION ALL SELECT {SKIP}, {place}, version::int8, generation::int8 FROM {skips}");
+    match &layout.skips {
+        Some(skips) => {
+            format!("{sql} UNION ALL SELECT {SKIP}, {place}, version::int8, generation::int8 FROM {skips}")
+        }
+        None => sql,
     }
-    sql
 }
 
 /// Puts the rows into `into`; errs with what stands in the database and should not.

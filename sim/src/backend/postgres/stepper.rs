@@ -225,9 +225,9 @@ impl<C, A> Stepper<C, A> {
     /// Waits for anybody's answer, but not for long; takes all that came.
     fn collect(&mut self, answers: &mut BTreeMap<u64, (usize, A)>) {
         let sessions = &mut self.sessions;
-        let landed = poll_fn(|context| match poll_flights(sessions, context, answers) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        let landed = poll_fn(|context| {
+            let any = poll_flights(sessions, context, answers);
+            if any { Poll::Ready(()) } else { Poll::Pending }
         });
         self.runtime.block_on(async {
             let _ = tokio::time::timeout(ANSWER_LATE, landed).await;
@@ -302,12 +302,12 @@ fn poll_flights<C, A>(
 ) -> bool {
     let mut any = false;
     for (number, session) in sessions {
-        if let State::Busy(busy) = &mut session.state {
-            if let Poll::Ready((connection, answer)) = busy.flight.as_mut().poll(context) {
-                answers.insert(busy.number, (*number, answer));
-                session.state = State::Idle(connection);
-                any = true;
-            }
+        if let State::Busy(busy) = &mut session.state
+            && let Poll::Ready((connection, answer)) = busy.flight.as_mut().poll(context)
+        {
+            answers.insert(busy.number, (*number, answer));
+            session.state = State::Idle(connection);
+            any = true;
         }
     }
     any

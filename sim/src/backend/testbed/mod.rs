@@ -51,7 +51,7 @@ enum Server {
     Url,
     Local(local::LocalServer),
     #[cfg(feature = "container")]
-    Container(container::ContainerServer),
+    Container(Box<container::ContainerServer>),
 }
 
 /// The ways to come by a server.
@@ -166,7 +166,7 @@ impl TestBed {
             Err(reason) => return Ok(Err(reason)),
         };
         let url = server.url();
-        Self::over(Server::Container(server), url).map(Ok)
+        Self::over(Server::Container(Box::new(server)), url).map(Ok)
     }
 
     #[cfg(not(feature = "container"))]
