@@ -210,6 +210,10 @@ impl Rebuilder {
     }
 
     /// None: somebody else has started one meanwhile.
+    ///
+    /// Opens first, then retires. The other way round, another rebuild's cutover can come between the two: nothing is live when
+    /// this one retires, nothing is building when it opens, and it empties the read model of a generation that is live. Opening
+    /// waits for such a cutover, and as long as ours is the one that is building, no other can become live.
     async fn start<S: Session>(&self, session: &mut S, abandon: bool) -> Result<Option<Progress>, RebuildError> {
         let sql = self.sql();
         let (name, version) = (self.name(), self.handler_version());
@@ -218,10 +222,11 @@ impl Rebuilder {
             calls.push(Call::new(&sql.abandon_progress, [name.clone()]));
             calls.push(Call::new(&sql.abandon_generation, [name.clone()]));
         }
-        calls.push(Call::new(&sql.retire, [name.clone()]));
-        calls.push(Call::new(&sql.open_generation, [name, Value::Int(version)]));
+        let opened = calls.len();
+        calls.push(Call::new(&sql.open_generation, [name.clone(), Value::Int(version)]));
+        calls.push(Call::new(&sql.retire, [name]));
         let (transaction, answers) = Transaction::begin(session, self.store.control(), calls).await?;
-        let Some(generation) = answers.last().and_then(|answer| answer.rows.first()).map(|row| row.int(0)) else {
+        let Some(generation) = answers[opened].rows.first().map(|row| row.int(0)) else {
             transaction.rollback().await?;
             return Ok(None);
         };

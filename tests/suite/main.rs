@@ -1,5 +1,6 @@
 //! The suite: one binary, since each links the world. A file here is one subject.
 
+mod agreement;
 mod cli_status;
 mod cli_usage;
 mod cli_verify;
@@ -8,6 +9,7 @@ mod core_fixture;
 mod core_postgres;
 mod core_rebuild;
 mod layers;
+mod properties;
 mod stepper;
 mod testbed;
 mod tidy;

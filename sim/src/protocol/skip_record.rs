@@ -150,7 +150,8 @@ impl BoundCore {
         let rebuilder = Rebuilder::new(&self.store, PROJECTION).expect("registered above").with_options(options);
         for _ in context.acknowledged()..rebuilds {
             until_done(context, async |session| match rebuilder.run(session).await {
-                Ok(_) => Ok(()),
+                // Two rebuilders that took it over from each other in turn would never end: the later one finishes it.
+                Ok(_) | Err(RebuildError::TakenOver) => Ok(()),
                 Err(RebuildError::Db(error)) => Err(error),
                 Err(error) => Err(unexpected(&error)),
             })

@@ -19,6 +19,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("standard", include_str!("../../../scenarios/standard.toml")),
     ("start-race-fenced", include_str!("../../../scenarios/start-race-fenced.toml")),
     ("start-race-naive", include_str!("../../../scenarios/start-race-naive.toml")),
+    ("two-rebuilders", include_str!("../../../scenarios/two-rebuilders.toml")),
     ("wait-for-running", include_str!("../../../scenarios/wait-for-running.toml")),
     ("xid-boundary", include_str!("../../../scenarios/xid-boundary.toml")),
     ("xmax-fence", include_str!("../../../scenarios/xmax-fence.toml")),
