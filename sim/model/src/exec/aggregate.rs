@@ -51,6 +51,7 @@ pub(crate) struct Groups {
 }
 
 impl Exec<'_> {
+    #[inline(never)]
     pub(super) fn poll_aggregate(
         &mut self,
         node: NodeId,
@@ -98,8 +99,22 @@ impl Exec<'_> {
         Ok(Polled::Row)
     }
 
+    /// Whether an aggregate takes every row, and its argument needs no computing.
+    fn is_at_hand(&self, aggregate: &Aggregate) -> bool {
+        aggregate.filter.is_none()
+            && aggregate.order.is_empty()
+            && (aggregate.args.is_empty() || aggregate.args.len() == 1 && self.look(&aggregate.args[0]).is_some())
+    }
+
     /// Gives a row of the input to its group. First everything is evaluated, since that may wait.
     fn collect(&mut self, node: NodeId, keys: &[Expr], aggregates: &[Aggregate]) -> Result<(), Interrupt> {
+        if keys.is_empty() && aggregates.iter().all(|aggregate| self.is_at_hand(aggregate)) {
+            for (number, aggregate) in aggregates.iter().enumerate() {
+                let value = aggregate.args.first().and_then(|arg| self.look(arg)).cloned();
+                self.act.groups[usize::from(node)].collected[number].add(aggregate, value.into_iter().collect());
+            }
+            return Ok(());
+        }
         let mut key = SmallVec::<[Value; 4]>::new();
         for expr in keys {
             key.push(self.eval(expr)?);

@@ -68,7 +68,7 @@ impl Exec<'_> {
     /// Whether a partial index has a row.
     fn is_in_index(&mut self, table: TableId, index: usize, row: Slot) -> Result<bool, Interrupt> {
         let def = self.core.catalog.table(table).clone();
-        let place = self.place(OWN_ROW);
+        let place = super::place(OWN_ROW);
         let bound = std::mem::replace(&mut self.act.slots[place], row);
         let predicate = def.indexes[index].predicate.as_ref().expect("a partial index has a predicate");
         let truth = self.test(predicate);
@@ -123,7 +123,7 @@ impl Exec<'_> {
             if !unique || arbiter.is_some_and(|arbiter| usize::from(arbiter) != at) {
                 continue;
             }
-            let proposed = self.act.slots[self.place(crate::plan::EXCLUDED)];
+            let proposed = self.bound(crate::plan::EXCLUDED);
             if partial && !self.is_in_index(table, at, proposed)? {
                 continue;
             }

@@ -16,6 +16,7 @@ pub(super) struct DeleteNode<'q> {
 }
 
 impl Exec<'_> {
+    #[inline(never)]
     pub(super) fn poll_delete(
         &mut self,
         delete: &DeleteNode<'_>,

@@ -81,7 +81,8 @@ impl Exec<'_> {
     }
 
     /// A value of a bound slot.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "each expression comes through here")]
+    #[inline(always)]
     pub(super) fn slot_value(&self, slot: Slot, column: usize) -> &Value {
         match slot {
             Slot::Tuple { table, tuple } => self.core.tables[table as usize].value(tuple, column),
@@ -93,14 +94,13 @@ impl Exec<'_> {
     }
 
     /// The value of an expression that needs no computing.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "each expression comes through here")]
+    #[inline(always)]
     pub(super) fn look<'s>(&'s self, expr: &'s Expr) -> Option<&'s Value> {
         match expr {
             Expr::Const(value) => Some(value),
             Expr::Param(number) => Some(&self.act.params[usize::from(*number)]),
-            Expr::Column { slot, column } => {
-                Some(self.slot_value(self.act.slots[self.place(*slot)], usize::from(*column)))
-            }
+            Expr::Column { slot, column } => Some(self.slot_value(self.bound(*slot), usize::from(*column))),
             Expr::Once { number, .. } => self.act.onces[usize::from(*number)].as_ref(),
             _ => None,
         }
@@ -153,7 +153,7 @@ impl Exec<'_> {
                 let left = self.eval(left)?;
                 let mut quantifier = Quantifier { all: *all, unknown: false };
                 let decided = self.subquery(*root, |exec| {
-                    let right = exec.slot_value(exec.act.slots[usize::from(*output)], 0);
+                    let right = exec.slot_value(exec.bound(*output), 0);
                     Ok(quantifier.add(compare(*op, &left, right)))
                 })?;
                 Ok(decided.or_else(|| quantifier.end()))
@@ -202,9 +202,14 @@ impl Exec<'_> {
 
     /// The value of an expression.
     pub(super) fn eval(&mut self, expr: &Expr) -> Result<Value, Interrupt> {
-        if let Some(value) = self.look(expr) {
-            return Ok(value.clone());
+        match self.look(expr) {
+            Some(value) => Ok(value.clone()),
+            None => self.compute(expr),
         }
+    }
+
+    /// The value of an expression that has to be computed.
+    pub(super) fn compute(&mut self, expr: &Expr) -> Result<Value, Interrupt> {
         match expr {
             Expr::Case { arms, otherwise } => {
                 for (condition, result) in arms {
@@ -228,6 +233,12 @@ impl Exec<'_> {
                 Ok(Value::Array(items?.into()))
             }
             Expr::Call { function, args } => {
+                if let [left, right] = args.as_slice()
+                    && let (Some(left), Some(right)) = (self.look(left), self.look(right))
+                    && let Some(value) = crate::function::call_at_once(*function, left, right)
+                {
+                    return Ok(value?);
+                }
                 let args = self.eval_all(args)?;
                 Ok(crate::function::call(*function, &args)?)
             }
@@ -248,7 +259,7 @@ impl Exec<'_> {
                         let message = "more than one row returned by a subquery used as an expression";
                         return Err(Error::new("21000", message));
                     }
-                    found = Some(exec.slot_value(exec.act.slots[usize::from(*output)], 0).clone());
+                    found = Some(exec.slot_value(exec.bound(*output), 0).clone());
                     Ok(None::<()>)
                 })?;
                 Ok(found.unwrap_or(Value::Null))
@@ -256,7 +267,7 @@ impl Exec<'_> {
             Expr::Subquery { kind: SubqueryKind::Array, root, output } => {
                 let mut items = Vec::new();
                 self.subquery(*root, |exec| {
-                    items.push(exec.slot_value(exec.act.slots[usize::from(*output)], 0).clone());
+                    items.push(exec.slot_value(exec.bound(*output), 0).clone());
                     Ok(None::<()>)
                 })?;
                 Ok(Value::Array(items.into()))

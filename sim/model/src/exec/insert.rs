@@ -19,6 +19,7 @@ pub(super) struct InsertNode {
 impl Exec<'_> {
     /// The row that is proposed for insertion stands in the values of [`EXCLUDED`] until it is written. `at` is, while it is entered,
     /// the index that comes next; `end` is the tuple.
+    #[inline(never)]
     pub(super) fn poll_insert(
         &mut self,
         insert: InsertNode,
@@ -36,7 +37,7 @@ impl Exec<'_> {
                     self.state(node).stage = Stage::Work;
                 }
                 Stage::Work => {
-                    self.bind(OWN_ROW, self.act.slots[self.place(EXCLUDED)]);
+                    self.bind(OWN_ROW, self.bound(EXCLUDED));
                     self.check_row(table)?;
                     self.state(node).stage = if on_conflict.is_some() { Stage::Probe } else { Stage::Write };
                 }
@@ -87,7 +88,7 @@ impl Exec<'_> {
     /// Takes the source's row as the one that is proposed.
     fn propose(&mut self, source: SlotId) {
         let place = self.bind_values(EXCLUDED);
-        match self.act.slots[usize::from(source)] {
+        match self.bound(source) {
             Slot::Values(at) => self.act.values.swap(usize::from(at), place),
             slot => {
                 let mut values = std::mem::take(&mut self.act.values[place]);
@@ -102,7 +103,7 @@ impl Exec<'_> {
     pub(super) fn check_row(&mut self, table: TableId) -> Result<(), Interrupt> {
         let def = self.core.catalog.table(table);
         let simple = def.checks.is_empty() && self.core.tables[table as usize].stride == def.columns.len();
-        let slot = self.act.slots[self.place(OWN_ROW)];
+        let slot = self.bound(OWN_ROW);
         for (value, column) in self.row(slot).iter().zip(&def.columns) {
             if matches!(value, Value::Null) && column.not_null {
                 let message = format!(
@@ -138,7 +139,7 @@ impl Exec<'_> {
     fn write_row(&mut self, table: TableId) -> TupleId {
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
-        let place = self.place(EXCLUDED);
+        let place = super::place(EXCLUDED);
         self.core.tables[table as usize].append(xid, command, false, &mut self.act.values[place])
     }
 }

@@ -32,7 +32,7 @@ use crate::catalog::TableId;
 use crate::error::Error;
 use crate::lock::{LockTag, Request, Waiter};
 use crate::mvcc::{Snapshot, TupleId};
-use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, OWN_ROW, Plan, Query, QueryKind, SlotId, TableLockMode};
+use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
 use crate::server::{Answer, CommandTag, Core, Rows};
 use crate::types::Value;
 
@@ -186,21 +186,29 @@ impl Activation {
         self.params.clear();
         self.params.extend_from_slice(params);
         let slots = usize::from(query.slots) + 2;
-        self.slots.clear();
-        self.slots.resize(slots, Slot::Unbound);
         if self.values.len() < slots {
             self.values.resize(slots, Vec::new());
+            self.slots.resize(slots, Slot::Unbound);
         }
-        self.nodes.clear();
-        self.nodes.resize(query.nodes.len(), NodeState::default());
+        if self.nodes.len() < query.nodes.len() {
+            self.nodes.resize(query.nodes.len(), NodeState::default());
+        }
+        self.slots[..slots].fill(Slot::Unbound);
+        self.nodes[..query.nodes.len()].fill(NodeState::default());
         let buffers = query.nodes.len() + query.ctes.len();
         if self.buffers.len() < buffers {
             self.buffers.resize(buffers, Vec::new());
             self.lists.resize(buffers, Vec::new());
             self.sorts.resize(buffers, sort::Sorted::default());
         }
-        self.ctes.clear();
-        self.ctes.resize(query.ctes.len(), CteState::default());
+        if self.ctes.len() < query.ctes.len() {
+            self.ctes.resize(query.ctes.len(), CteState::default());
+        }
+        for cte in &mut self.ctes[..query.ctes.len()] {
+            cte.rows = 0;
+            cte.done = false;
+            cte.memo.results.clear();
+        }
         for buffer in &mut self.buffers[query.nodes.len()..buffers] {
             buffer.clear();
         }
@@ -208,11 +216,19 @@ impl Activation {
         self.memo.next = 0;
         self.memo.depth = 0;
         self.onces.clear();
-        self.onces.resize(usize::from(query.onces), None);
+        if query.onces > 0 {
+            self.onces.resize(usize::from(query.onces), None);
+        }
         self.affected = 0;
         self.rows.clear();
         self.count = 0;
     }
+}
+
+/// The place of a slot in [`Activation::slots`]: [`EXCLUDED`] and [`crate::plan::OWN_ROW`] are the first two.
+#[inline]
+fn place(slot: SlotId) -> usize {
+    usize::from(slot.wrapping_add(SlotId::MAX - EXCLUDED + 1))
 }
 
 /// Execution of a planned statement.
@@ -339,7 +355,7 @@ impl Exec<'_> {
 
     /// Adds the row in a slot to the answer.
     fn emit(&mut self, output: SlotId) {
-        match self.act.slots[usize::from(output)] {
+        match self.bound(output) {
             Slot::Values(at) => self.act.rows.append(&mut self.act.values[usize::from(at)]),
             slot => {
                 let mut rows = std::mem::take(&mut self.act.rows);
@@ -392,33 +408,32 @@ impl Exec<'_> {
         }
     }
 
+    #[inline]
     fn state(&mut self, node: NodeId) -> &mut NodeState {
         &mut self.act.nodes[usize::from(node)]
     }
 
-    /// The place of a slot in [`Activation::slots`].
-    fn place(&self, slot: SlotId) -> usize {
-        match slot {
-            OWN_ROW => usize::from(self.query.slots),
-            EXCLUDED => usize::from(self.query.slots) + 1,
-            slot => usize::from(slot),
-        }
+    /// What a slot is bound to.
+    #[expect(clippy::inline_always, reason = "each expression comes through here")]
+    #[inline(always)]
+    fn bound(&self, slot: SlotId) -> Slot {
+        self.act.slots[place(slot)]
     }
 
+    #[inline]
     fn bind(&mut self, slot: SlotId, to: Slot) {
-        let place = self.place(slot);
-        self.act.slots[place] = to;
+        self.act.slots[place(slot)] = to;
     }
 
     /// Binds a slot to values of its own, which are put where this says.
     fn bind_values(&mut self, slot: SlotId) -> usize {
-        let place = self.place(slot);
+        let place = place(slot);
         self.act.slots[place] = Slot::Values(u16::try_from(place).expect("a plan's numbers fit"));
         place
     }
 
     fn tuple(&self, slot: SlotId) -> Option<TupleId> {
-        match self.act.slots[usize::from(slot)] {
+        match self.bound(slot) {
             Slot::Tuple { tuple, .. } => Some(tuple),
             _ => None,
         }

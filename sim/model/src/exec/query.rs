@@ -39,6 +39,7 @@ impl Exec<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn poll_nest_loop(
         &mut self,
         node: NodeId,
@@ -95,6 +96,7 @@ impl Exec<'_> {
         Ok(polled)
     }
 
+    #[inline(never)]
     pub(super) fn poll_filter(&mut self, node: NodeId, input: NodeId, condition: &Expr) -> Result<Polled, Interrupt> {
         while self.input(node, input)? == Polled::Row {
             let passes = self.passes(Some(condition))?;
@@ -106,6 +108,7 @@ impl Exec<'_> {
         Ok(Polled::End)
     }
 
+    #[inline(never)]
     pub(super) fn poll_project(
         &mut self,
         node: NodeId,
@@ -121,6 +124,7 @@ impl Exec<'_> {
         Ok(Polled::Row)
     }
 
+    #[inline(never)]
     pub(super) fn poll_limit(
         &mut self,
         node: NodeId,
@@ -160,6 +164,7 @@ impl Exec<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn poll_append(
         &mut self,
         node: NodeId,
@@ -170,7 +175,7 @@ impl Exec<'_> {
             let at = self.state(node).at as usize;
             let Some((input, from)) = inputs.get(at) else { return Ok(Polled::End) };
             if self.poll(*input)? == Polled::Row {
-                let from = self.act.slots[usize::from(*from)];
+                let from = self.bound(*from);
                 self.bind(slot, from);
                 return Ok(Polled::Row);
             }
@@ -178,6 +183,7 @@ impl Exec<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn poll_distinct(&mut self, node: NodeId, input: NodeId, slot: SlotId) -> Result<Polled, Interrupt> {
         let place = usize::from(node);
         if self.state(node).stage == Stage::Fresh {
@@ -185,7 +191,7 @@ impl Exec<'_> {
             self.state(node).stage = Stage::Input;
         }
         while self.poll(input)? == Polled::Row {
-            let from = self.act.slots[usize::from(slot)];
+            let from = self.bound(slot);
             let width = self.width(from);
             let same = |start: usize| {
                 let seen = &self.act.buffers[place][start * width..];

@@ -227,6 +227,7 @@ impl Exec<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn poll_lock_rows(
         &mut self,
         node: NodeId,

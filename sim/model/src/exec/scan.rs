@@ -19,6 +19,7 @@ impl Exec<'_> {
         Polled::Row
     }
 
+    #[inline(never)]
     pub(super) fn poll_values(&mut self, node: NodeId, slot: SlotId, rows: &[Vec<Expr>]) -> Result<Polled, Interrupt> {
         let at = self.state(node).at as usize;
         let Some(row) = rows.get(at) else { return Ok(Polled::End) };
@@ -29,16 +30,10 @@ impl Exec<'_> {
 
     /// Evaluates `exprs` into a slot's own values.
     pub(super) fn evaluate_into(&mut self, slot: SlotId, exprs: &[Expr]) -> Result<(), Interrupt> {
-        let place = self.place(slot);
+        let place = super::place(slot);
         let mut values = std::mem::take(&mut self.act.values[place]);
         values.clear();
-        let evaluated = exprs.iter().try_for_each(|expr| {
-            values.push(match self.look(expr) {
-                Some(value) => value.clone(),
-                None => self.eval(expr)?,
-            });
-            Ok(())
-        });
+        let evaluated = self.evaluate_each(exprs, &mut values);
         self.act.values[place] = values;
         self.bind_values(slot);
         if evaluated.is_ok() {
@@ -47,6 +42,30 @@ impl Exec<'_> {
         evaluated
     }
 
+    fn evaluate_each(&mut self, exprs: &[Expr], values: &mut Vec<Value>) -> Result<(), Interrupt> {
+        let mut rest = exprs;
+        while let [first, ..] = rest {
+            if let Expr::Column { slot, .. } = first {
+                // Columns of one row, one after another.
+                let row = self.row(self.bound(*slot));
+                let of = |expr: &Expr| match expr {
+                    Expr::Column { slot: other, column } if other == slot => Some(usize::from(*column)),
+                    _ => None,
+                };
+                while let Some(column) = rest.first().and_then(of) {
+                    // An outer join's missing side has no values.
+                    values.push(row.get(column).cloned().unwrap_or(Value::Null));
+                    rest = &rest[1..];
+                }
+            } else {
+                values.push(self.eval(first)?);
+                rest = &rest[1..];
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
     pub(super) fn poll_seq_scan(
         &mut self,
         node: NodeId,
@@ -78,6 +97,7 @@ impl Exec<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn poll_index_scan(
         &mut self,
         node: NodeId,
@@ -162,6 +182,7 @@ impl Exec<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn poll_view(
         &mut self,
         node: NodeId,
@@ -187,6 +208,7 @@ impl Exec<'_> {
         state.end = end;
     }
 
+    #[inline(never)]
     pub(super) fn poll_function(
         &mut self,
         node: NodeId,
@@ -210,6 +232,7 @@ impl Exec<'_> {
         self.poll_buffer(node, slot, width, filter)
     }
 
+    #[inline(never)]
     pub(super) fn poll_cte_scan(
         &mut self,
         node: NodeId,
@@ -258,7 +281,7 @@ impl Exec<'_> {
         if let Some(output) = def.output {
             let buffer = self.query.nodes.len() + number;
             let mut kept = std::mem::take(&mut self.act.buffers[buffer]);
-            match self.act.slots[usize::from(output)] {
+            match self.bound(output) {
                 // Nobody else reads them.
                 Slot::Values(at) => kept.append(&mut self.act.values[usize::from(at)]),
                 slot => kept.extend_from_slice(self.row(slot)),

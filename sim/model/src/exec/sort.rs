@@ -34,6 +34,7 @@ pub(super) fn order_keys(keys: &[SortKey], left: &[Value], right: &[Value]) -> O
 }
 
 impl Exec<'_> {
+    #[inline(never)]
     pub(super) fn poll_sort(
         &mut self,
         node: NodeId,
@@ -84,7 +85,7 @@ impl Exec<'_> {
         }
         self.row_done();
         for slot in slots {
-            let bound = self.act.slots[usize::from(*slot)];
+            let bound = self.bound(*slot);
             let kept = match bound {
                 // Their place is used again for the next row: the values are copied.
                 Slot::Values(_) | Slot::Buffer { .. } => {

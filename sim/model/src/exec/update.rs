@@ -18,6 +18,7 @@ pub(super) struct UpdateNode<'q> {
 }
 
 impl Exec<'_> {
+    #[inline(never)]
     pub(super) fn poll_update(
         &mut self,
         update: &UpdateNode<'_>,
@@ -108,10 +109,10 @@ impl Exec<'_> {
 
     /// Puts the new row of an update into the values of [`OWN_ROW`].
     pub(super) fn new_row(&mut self, target: SlotId, set: &[(ColumnId, Expr)]) -> Result<(), Interrupt> {
-        let place = self.place(OWN_ROW);
+        let place = super::place(OWN_ROW);
         let mut values = std::mem::take(&mut self.act.values[place]);
         values.clear();
-        let slot = self.act.slots[usize::from(target)];
+        let slot = self.bound(target);
         values.extend_from_slice(self.row(slot));
         let evaluated = set.iter().try_for_each(|(column, expr)| {
             values[usize::from(*column)] = self.eval(expr)?;
@@ -141,7 +142,7 @@ impl Exec<'_> {
     /// Whether the new row differs from the old in a column that an index uses; `key`: in one that a foreign key might refer to.
     fn changes(&self, table: TableId, old: TupleId, key: bool) -> bool {
         let storage = &self.core.tables[table as usize];
-        let new = &self.act.values[self.place(OWN_ROW)];
+        let new = &self.act.values[super::place(OWN_ROW)];
         let columns = if key { &storage.key_columns } else { &storage.indexed_columns };
         columns.iter().any(|column| !same(storage.value(old, usize::from(*column)), &new[usize::from(*column)]))
     }
@@ -151,7 +152,7 @@ impl Exec<'_> {
         let (key_gone, indexed) = (self.changes(table, old, true), self.changes(table, old, false));
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
-        let place = self.place(OWN_ROW);
+        let place = super::place(OWN_ROW);
         let storage = &mut self.core.tables[table as usize];
         let new = storage.append(xid, command, !indexed, &mut self.act.values[place]);
         let header = storage.touch(old);

@@ -160,17 +160,17 @@ impl Core {
             LockedThing::Advisory(_) => (&names.advisory, Value::Null, Value::Null, Value::Null),
         };
         let in_database = !matches!(thing, LockedThing::Virtual | LockedThing::Xact(_));
-        into.extend([
-            Value::Text(name.clone()),
-            if in_database { Value::Int(DATABASE) } else { Value::Null },
-            relation,
-            virtual_xid,
-            xid,
-            Value::Text(own_virtual.clone()),
-            Value::Int(FIRST_PID + i64::from(row.session)),
-            Value::Text(names.modes[row.mode as usize].clone()),
-            Value::Bool(row.granted),
-        ]);
+        // One by one: they need not be put together before they are put there.
+        into.reserve(9);
+        into.push(Value::Text(name.clone()));
+        into.push(if in_database { Value::Int(DATABASE) } else { Value::Null });
+        into.push(relation);
+        into.push(virtual_xid);
+        into.push(xid);
+        into.push(Value::Text(own_virtual.clone()));
+        into.push(Value::Int(FIRST_PID + i64::from(row.session)));
+        into.push(Value::Text(names.modes[row.mode as usize].clone()));
+        into.push(Value::Bool(row.granted));
     }
 }
 

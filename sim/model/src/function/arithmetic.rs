@@ -69,7 +69,7 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
     }
 }
 
-fn integers(function: Function, left: i64, right: i64) -> Result<Value, Error> {
+pub(super) fn integers(function: Function, left: i64, right: i64) -> Result<Value, Error> {
     let by_zero = || Error::new("22012", "division by zero");
     match function {
         Function::Add(number) => number.check(left.checked_add(right)),

@@ -9,7 +9,7 @@ pub(crate) mod signature;
 mod text;
 
 use crate::error::Error;
-use crate::types::{Scalar, Type, Value};
+use crate::types::{PgSnapshot, Scalar, Type, Value};
 
 pub(crate) use arithmetic::Number;
 
@@ -193,6 +193,24 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
     }
 }
 
+/// The value of a function that is called again and again, without copies of its arguments; none: see [`call`].
+pub(crate) fn call_at_once(function: Function, left: &Value, right: &Value) -> Option<Result<Value, Error>> {
+    match (function, left, right) {
+        (Function::Add(_) | Function::Subtract(_), Value::Int(left), Value::Int(right)) => {
+            Some(arithmetic::integers(function, *left, *right))
+        }
+        (Function::VisibleInSnapshot, Value::Int(xid), Value::Snapshot(snapshot)) => {
+            Some(Ok(Value::Bool(is_visible(*xid, snapshot))))
+        }
+        _ => None,
+    }
+}
+
+fn is_visible(xid: i64, snapshot: &PgSnapshot) -> bool {
+    let xid = u64::try_from(xid).unwrap_or(0);
+    xid < snapshot.xmin || xid < snapshot.xmax && snapshot.xip.binary_search(&xid).is_err()
+}
+
 /// `sum`, one step: integers add up as bigint does, and a sum that leaves it is refused, for PostgreSQL goes on in numeric.
 pub(crate) fn add(left: &Value, right: &Value) -> Result<Value, Error> {
     match (left, right) {
@@ -212,9 +230,7 @@ fn snapshot(function: Function, args: &[Value]) -> Value {
         (Function::SnapshotXmin, [Value::Snapshot(snapshot)]) => Value::Int(xid(snapshot.xmin)),
         (Function::SnapshotXmax, [Value::Snapshot(snapshot)]) => Value::Int(xid(snapshot.xmax)),
         (Function::VisibleInSnapshot, [Value::Int(xid), Value::Snapshot(snapshot)]) => {
-            let xid = u64::try_from(*xid).unwrap_or(0);
-            let running = snapshot.xip.binary_search(&xid).is_ok();
-            Value::Bool(xid < snapshot.xmin || xid < snapshot.xmax && !running)
+            Value::Bool(is_visible(*xid, snapshot))
         }
         _ => unreachable_types(function, args),
     }

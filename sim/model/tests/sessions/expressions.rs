@@ -105,3 +105,38 @@ fn shared_advisory_locks() {
         "#]],
     );
 }
+
+/// A subquery that reads nothing of the query around it is computed once: the row that was waited for is judged by what it gave
+/// before the wait, though what it reads is another by then. One that reads the row is computed again.
+#[test]
+fn a_subquery_keeps_its_value_across_a_wait() {
+    check(
+        "
+        setup: CREATE TABLE t (id bigint PRIMARY KEY, n bigint NOT NULL)
+        setup: CREATE TABLE bound (n bigint NOT NULL)
+        setup: INSERT INTO t VALUES (1, 0), (2, 0)
+        setup: INSERT INTO bound VALUES (5)
+        a: BEGIN
+        a: UPDATE t SET n = 5 WHERE id = 1
+        b: UPDATE t SET n = n + 10 WHERE n <= (SELECT max(b.n) FROM bound b) RETURNING id, n
+        a: UPDATE bound SET n = 4
+        a: COMMIT
+        a: SELECT (SELECT count(*) FROM t o WHERE o.n > t.n), (SELECT max(n) FROM bound) FROM t ORDER BY id
+        ",
+        &expect![[r#"
+            a: BEGIN
+              Begin 0
+            a: UPDATE t SET n = 5 WHERE id = 1
+              Update 1
+            b: UPDATE t SET n = n + 10 WHERE n <= (SELECT max(b.n) FROM bound b) RETURNING id, n
+              waits
+            a: UPDATE bound SET n = 4
+              Update 1
+            a: COMMIT
+              Commit 0
+                b: 1|15; 2|10
+            a: SELECT (SELECT count(*) FROM t o WHERE o.n > t.n), (SELECT max(n) FROM bound) FROM t ORDER BY id
+              0|4; 1|4
+        "#]],
+    );
+}
