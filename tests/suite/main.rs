@@ -10,6 +10,7 @@ mod core_postgres;
 mod core_rebuild;
 mod layers;
 mod properties;
+mod regressions;
 mod stepper;
 mod testbed;
 mod tidy;
