@@ -1,5 +1,5 @@
 //! What comes to the same for every row of a statement, parameters and what pure functions make of them, and subqueries that read
-//! nothing of the query around them, is evaluated once. In PostgreSQL these are InitPlans and constants folded when planning.
+//! nothing of the query around them, is evaluated once. In PostgreSQL these are `InitPlan`s and constants folded when planning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,9 +126,8 @@ impl Marks {
 
     fn is_constant(&self, expr: &Expr) -> bool {
         let itself = match expr {
-            Expr::Column { .. } | Expr::NextVal(_) => false,
+            Expr::Column { .. } | Expr::NextVal(_) | Expr::Subquery { kind: SubqueryKind::AnyAll { .. }, .. } => false,
             Expr::ServerCall { function, .. } => is_stable(*function),
-            Expr::Subquery { kind: SubqueryKind::AnyAll { .. }, .. } => false,
             Expr::Subquery { root, .. } => self.constant.contains(root),
             _ => true,
         };
