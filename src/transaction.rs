@@ -36,8 +36,7 @@ impl<'a, S: Session> Transaction<'a, S> {
         control: &'a Control,
         calls: impl IntoIterator<Item = Call>,
     ) -> Result<(Self, Vec<Answer>), DbError> {
-        let mut flight = vec![call(&control.begin)];
-        flight.extend(calls);
+        let flight: Vec<Call> = std::iter::once(call(&control.begin)).chain(calls).collect();
         let mut transaction = Self { session, control, open: true };
         let mut answers = transaction.send(&flight).await?;
         answers.remove(0);

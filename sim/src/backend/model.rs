@@ -293,7 +293,12 @@ fn answer(outcome: model::Outcome) -> Result<Answer, DbError> {
             let values = rows.into_values();
             let width = values.len().checked_div(count).unwrap_or(0);
             let mut values = values.into_iter().map(from_model);
-            let rows = (0..count).map(|_| Row(values.by_ref().take(width).collect())).collect();
+            let rows = match count {
+                0 => Vec::new(),
+                // Most answers have one: the values stay in the memory that they came in.
+                1 => vec![Row(values.collect())],
+                _ => (0..count).map(|_| Row(values.by_ref().take(width).collect())).collect(),
+            };
             let tag = match tag {
                 CommandTag::Begin => Tag::Begin,
                 CommandTag::Commit => Tag::Commit,

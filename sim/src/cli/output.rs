@@ -8,7 +8,7 @@ use crate::report::paint::Paint;
 /// A stream that somebody reads: standard output, standard error, or a buffer.
 ///
 /// When nobody reads it any more (`skiptrace list | head -1`), the rest is dropped without an error; a command looks at
-/// [`Output::is_closed`] before it goes on with something long.
+/// `Output::is_closed` before it goes on with something long.
 pub struct Output<'w> {
     writer: Box<dyn Write + 'w>,
     terminal: bool,

@@ -1,3 +1,5 @@
+//! Strategies: the same seed chooses the same, and a replay chooses what it is told.
+
 use super::*;
 use crate::explore::schedule::Act;
 

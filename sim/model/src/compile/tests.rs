@@ -1,3 +1,5 @@
+//! Compiling: plans, errors with PostgreSQL's words, and garbage that must not panic.
+
 mod errors;
 mod garbage;
 mod plans;

@@ -1,3 +1,5 @@
+//! Parsing: row locks that sqlparser does not know, limits, and errors.
+
 use super::*;
 use crate::plan::RowLockStrength;
 

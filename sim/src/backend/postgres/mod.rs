@@ -1,6 +1,6 @@
 //! A real PostgreSQL, stepped through a schedule.
 //!
-//! The core's own sessions send the statements ([`skiptrace::postgres`]); a [stepper](stepper) sees who waits. A database of the test
+//! The core's own sessions send the statements ([`skiptrace::postgres`]); a stepper (`stepper`) sees who waits. A database of the test
 //! bed's own is set up once and put back to what the setup left between runs; connections are kept.
 //!
 //! Transaction ids are the server's: they go on from run to run, so a comparison starts the model where

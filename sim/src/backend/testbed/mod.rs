@@ -8,7 +8,7 @@
 //! 3. A container, where the crate was built with its feature `container` and an engine answers.
 //!
 //! `SKIPTRACE_TESTBED=url|local|container` forces one of them; a forced one never falls back to another. A server or container that
-//! was started here ends with the process that started it, also when that process is killed: see [`local`] and `container`.
+//! was started here ends with the process that started it, also when that process is killed: see `local` and `container`.
 
 mod admin;
 #[cfg(feature = "container")]

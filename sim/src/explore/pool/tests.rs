@@ -1,3 +1,5 @@
+//! The pool: results do not depend on the number of workers.
+
 use proptest::prelude::*;
 
 use super::*;

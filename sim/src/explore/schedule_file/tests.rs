@@ -1,3 +1,5 @@
+//! Schedule files: round trips, truncations, and errors that point at the place.
+
 use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};

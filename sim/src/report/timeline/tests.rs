@@ -1,3 +1,5 @@
+//! Timelines, as a reader sees them.
+
 use expect_test::{Expect, expect};
 use skiptrace::Row;
 

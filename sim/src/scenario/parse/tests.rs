@@ -1,3 +1,5 @@
+//! Scenario files: what is read, and what every mistake is answered.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect};

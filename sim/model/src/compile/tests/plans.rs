@@ -1,3 +1,5 @@
+//! What a statement compiles to, as text.
+
 use expect_test::{Expect, expect};
 
 use super::{catalog, plan};
