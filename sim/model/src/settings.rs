@@ -30,6 +30,17 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("transaction_read_only", "off"),
 ];
 
+/// Settings that change what statements mean or when they end, and that nothing here looks at: only their defaults are true.
+const NOT_FOLLOWED: [&str; 7] = [
+    "client_encoding",
+    "default_transaction_isolation",
+    "search_path",
+    "server_version_num",
+    "statement_timeout",
+    "timezone",
+    "transaction_read_only",
+];
+
 fn default(name: &str) -> Option<&'static str> {
     DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
@@ -59,6 +70,12 @@ impl Settings {
         let custom = name.contains('.');
         if !custom && default(name).is_none() {
             return Err(unknown(name));
+        }
+        if let Some(value) = &value
+            && NOT_FOLLOWED.contains(&&**name)
+            && default(name) != Some(&**value)
+        {
+            return Err(Error::refused(format_args!("another value of the setting {name} than its default")));
         }
         if name.ends_with("_timeout")
             && let Some(value) = &value

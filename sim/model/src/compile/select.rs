@@ -129,6 +129,10 @@ impl Builder<'_> {
             input = self.node(Node::Sort { input, slots, keys: order })?;
         }
         if !locks.is_empty() {
+            // PostgreSQL evaluates it below the lock, and so before a wait; this plan evaluates it above.
+            if exprs.iter().any(visit::is_volatile) {
+                return Err(Error::refused("a function of the server in the select list of a query that locks rows"));
+            }
             input = self.lock_rows(input, locks, again)?;
         }
         input = self.limited(input, around.limit, around.offset)?;

@@ -1,0 +1,35 @@
+//! What the model could only guess at, it refuses by name.
+
+use skiptrace_model::{Outcome, Server};
+
+#[track_caller]
+fn refused(sql: &str) {
+    let mut server = Server::new();
+    let session = server.connect();
+    assert!(matches!(server.query(session, "CREATE TABLE t (id bigint PRIMARY KEY)"), Outcome::Done(_)));
+    match server.query(session, sql) {
+        Outcome::Failed(error) => assert!(error.is_refusal(), "{sql}: expected a refusal; found {error}"),
+        other => panic!("{sql}: expected a refusal; found {other:?}"),
+    }
+}
+
+/// PostgreSQL evaluates the select list below the row lock, before a wait for it; the model's plan does so above.
+#[test]
+fn a_server_function_in_the_select_list_beside_a_row_lock() {
+    refused("SELECT pg_advisory_lock(id) FROM t FOR UPDATE");
+}
+
+/// Names are always looked for in `public`, nothing times a statement, and no isolation level is taken from a setting.
+#[test]
+fn a_setting_that_nothing_follows() {
+    refused("SET search_path = elsewhere");
+    refused("SET statement_timeout = '1s'");
+    refused("SET default_transaction_isolation = 'repeatable read'");
+}
+
+#[test]
+fn its_default_is_true() {
+    let mut server = Server::new();
+    let session = server.connect();
+    assert!(matches!(server.query(session, "SET statement_timeout = '0'"), Outcome::Done(_)));
+}
