@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use serde_json::Value as Json;
 
 use crate::ids::{Position, StreamId, Timestamp, Version};
@@ -11,7 +13,7 @@ use crate::session::{Row, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
     /// What happened, as in `Deposited`.
-    pub event_type: Arc<str>,
+    pub event_type: SmolStr,
     /// Its facts. Stored as `jsonb`, which knows no NUL character and may give a number back in another notation.
     pub data: Arc<Json>,
     /// What is known about it besides: who, why, in answer to what.
@@ -20,7 +22,7 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// An event without metadata.
-    pub fn new(event_type: impl Into<Arc<str>>, data: impl Into<Arc<Json>>) -> Self {
+    pub fn new(event_type: impl Into<SmolStr>, data: impl Into<Arc<Json>>) -> Self {
         Self {
             event_type: event_type.into(),
             data: data.into(),
@@ -46,7 +48,7 @@ pub struct RecordedEvent {
     /// Its place in the log.
     pub position: Position,
     /// What happened.
-    pub event_type: Arc<str>,
+    pub event_type: SmolStr,
     /// Its facts.
     pub data: Arc<Json>,
     /// What is known about it besides.
@@ -59,10 +61,10 @@ impl RecordedEvent {
     /// From the columns `stream_id, version, position, type, data, metadata, recorded_at`, in this order.
     pub(crate) fn from_row(row: &Row) -> Self {
         Self {
-            stream_id: StreamId::stored(Arc::clone(row.text(0))),
+            stream_id: StreamId::stored(row.text(0).clone()),
             version: Version::stored(row.int(1)),
             position: Position::new(row.int(2)),
-            event_type: Arc::clone(row.text(3)),
+            event_type: row.text(3).clone(),
             data: json(row, 4),
             metadata: json(row, 5),
             recorded_at: timestamp(row, 6),

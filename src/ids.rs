@@ -2,19 +2,20 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use smol_str::SmolStr;
 
 /// The name of a stream: 1 to [`StreamId::BYTES_MAX`] bytes, without NUL. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(Arc<str>);
+pub struct StreamId(SmolStr);
 
 impl StreamId {
     /// Longer keys do not fit into PostgreSQL's index rows beside the other columns of their indexes.
     pub const BYTES_MAX: usize = 1000;
 
     /// Errs where PostgreSQL could not store the name.
-    pub fn new(name: impl Into<Arc<str>>) -> Result<Self, InvalidName> {
+    pub fn new(name: impl Into<SmolStr>) -> Result<Self, InvalidName> {
         Ok(Self(checked("stream id", Self::BYTES_MAX, name.into())?))
     }
 
@@ -24,12 +25,12 @@ impl StreamId {
     }
 
     /// What the database returned was checked when it was stored.
-    pub(crate) fn stored(name: Arc<str>) -> Self {
+    pub(crate) fn stored(name: SmolStr) -> Self {
         Self(name)
     }
 
-    pub(crate) fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
+    pub(crate) fn shared(&self) -> SmolStr {
+        self.0.clone()
     }
 }
 
@@ -40,7 +41,7 @@ impl fmt::Display for StreamId {
 }
 
 /// `name`, if PostgreSQL can store it as a key.
-pub(crate) fn checked(what: &'static str, bytes_max: usize, name: Arc<str>) -> Result<Arc<str>, InvalidName> {
+pub(crate) fn checked(what: &'static str, bytes_max: usize, name: SmolStr) -> Result<SmolStr, InvalidName> {
     let problem = if name.is_empty() {
         "is empty"
     } else if name.len() > bytes_max {
@@ -58,7 +59,7 @@ pub(crate) fn checked(what: &'static str, bytes_max: usize, name: Arc<str>) -> R
 pub struct InvalidName {
     what: &'static str,
     problem: &'static str,
-    name: Arc<str>,
+    name: SmolStr,
     bytes_max: usize,
 }
 

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::event::RecordedEvent;
 use crate::ids::InvalidName;
 use crate::schema::quote;
@@ -127,11 +129,11 @@ pub enum ProjectionError {
     /// Its name cannot be used.
     Name(InvalidName),
     /// Two projections have this name.
-    Duplicate(Arc<str>),
+    Duplicate(SmolStr),
     /// It names no table, so that a rebuild could not empty its read model.
-    NoTables(Arc<str>),
+    NoTables(SmolStr),
     /// The store was built without a projection of this name.
-    Unknown(Arc<str>),
+    Unknown(SmolStr),
 }
 
 impl fmt::Display for ProjectionError {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use crate::error::DbError;
 
 /// One connection to a PostgreSQL, used by one task at a time.
@@ -147,7 +149,7 @@ impl Row {
 
     /// A text that is not NULL.
     #[track_caller]
-    pub fn text(&self, index: usize) -> &Arc<str> {
+    pub fn text(&self, index: usize) -> &SmolStr {
         match &self.0[index] {
             Value::Text(value) => value,
             other => panic!("column {index}: expected a text, found {other:?}"),
@@ -171,7 +173,7 @@ pub enum Value {
     /// `smallint`, `integer` or `bigint`. As a parameter of a narrower type: an error if it does not fit.
     Int(i64),
     /// `text`, `varchar`, `name`.
-    Text(Arc<str>),
+    Text(SmolStr),
     /// `jsonb`, `json`.
     Json(Arc<serde_json::Value>),
     /// `timestamptz`: microseconds since 1970-01-01 00:00:00 UTC.
@@ -198,8 +200,8 @@ impl From<&str> for Value {
     }
 }
 
-impl From<Arc<str>> for Value {
-    fn from(value: Arc<str>) -> Self {
+impl From<SmolStr> for Value {
+    fn from(value: SmolStr) -> Self {
         Self::Text(value)
     }
 }

@@ -14,7 +14,8 @@ mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::error::DbError;
 use crate::event::RecordedEvent;
@@ -67,7 +68,7 @@ pub struct DrainReport {
 impl Drainer {
     /// A drainer for `store`.
     pub fn new(store: &EventStore) -> Self {
-        let names = store.projections().map(|it| Value::Text(Arc::clone(&it.name))).collect();
+        let names = store.projections().map(|it| Value::Text(it.name.clone())).collect();
         let versions = store.projections().map(|it| Value::Int(it.projection.handler_version())).collect();
         Self { store: store.clone(), handlers: [Value::Array(names), Value::Array(versions)] }
     }
@@ -116,17 +117,17 @@ impl Drainer {
         generation: [&Value; 2],
         report: &mut DrainReport,
     ) -> Result<(), DbError> {
-        let mut after: Arc<str> = "".into();
+        let mut after: SmolStr = "".into();
         loop {
             let [projection, number] = generation.map(Clone::clone);
             let params = [projection, number, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
             let found = session.execute(&self.store.drain_sql().find_streams, &params).await?;
             for row in &found.rows {
-                let stream = StreamId::stored(Arc::clone(row.text(0)));
+                let stream = StreamId::stored(row.text(0).clone());
                 self.drain_into(session, stream, report).await?;
             }
             match found.rows.last() {
-                Some(row) if i64::try_from(found.rows.len()) == Ok(STREAMS_PER_LOOK) => after = Arc::clone(row.text(0)),
+                Some(row) if i64::try_from(found.rows.len()) == Ok(STREAMS_PER_LOOK) => after = row.text(0).clone(),
                 _ => return Ok(()),
             }
         }
@@ -177,7 +178,7 @@ impl Drainer {
             }
             let handler = self.store.projection(projection).expect("claimed were those whose handler is here");
             handler.projection.apply(&RecordedEvent::from_row(row), &mut calls).map_err(|error| DrainError::Apply {
-                projection: Arc::clone(projection),
+                projection: projection.clone(),
                 version,
                 error,
             })?;
@@ -202,7 +203,7 @@ pub enum DrainError {
     /// A projection cannot apply an event.
     Apply {
         /// Its name.
-        projection: Arc<str>,
+        projection: SmolStr,
         /// The event's version.
         version: Version,
         /// Its reason.

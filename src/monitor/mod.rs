@@ -2,8 +2,9 @@
 
 mod sql;
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 use crate::error::DbError;
 use crate::event::timestamp;
@@ -47,7 +48,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationStatus {
     /// The projection's name.
-    pub projection: Arc<str>,
+    pub projection: SmolStr,
     /// The generation's number.
     pub generation: Generation,
     /// Whether appends apply to it.
@@ -96,7 +97,7 @@ pub struct RebuildStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
     /// The projection's name.
-    pub projection: Arc<str>,
+    pub projection: SmolStr,
     /// The generation's number.
     pub generation: Generation,
     /// Why they were recorded.
@@ -113,7 +114,7 @@ pub struct Backlog {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archived {
     /// The projection's name.
-    pub projection: Arc<str>,
+    pub projection: SmolStr,
     /// What became of them.
     pub outcome: Outcome,
     /// How many there are.
@@ -192,7 +193,7 @@ fn generation(row: &Row) -> GenerationStatus {
         updated_at: timestamp(row, 11),
     };
     GenerationStatus {
-        projection: Arc::clone(row.text(0)),
+        projection: row.text(0).clone(),
         generation: Generation::new(row.int(1)),
         state: GenerationState::parse(row.text(2)),
         handler_version: row.int(3),
@@ -203,7 +204,7 @@ fn generation(row: &Row) -> GenerationStatus {
 fn backlog_of(row: &Row, read_at: Timestamp) -> Backlog {
     let oldest = timestamp(row, 4);
     Backlog {
-        projection: Arc::clone(row.text(0)),
+        projection: row.text(0).clone(),
         generation: Generation::new(row.int(1)),
         reason: SkipReason::parse(row.text(2)),
         count: count(row, 3),
@@ -213,7 +214,7 @@ fn backlog_of(row: &Row, read_at: Timestamp) -> Backlog {
 }
 
 fn archived(row: &Row) -> Archived {
-    Archived { projection: Arc::clone(row.text(0)), outcome: Outcome::parse(row.text(1)), count: count(row, 2) }
+    Archived { projection: row.text(0).clone(), outcome: Outcome::parse(row.text(1)), count: count(row, 2) }
 }
 
 fn count(row: &Row, index: usize) -> u64 {

@@ -33,8 +33,9 @@ mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 pub use fence::Blocker;
 pub use progress::Phase;
@@ -127,7 +128,7 @@ pub struct RebuildReport {
 #[derive(Clone, Debug)]
 pub struct Rebuilder {
     store: EventStore,
-    projection: Arc<str>,
+    projection: SmolStr,
     options: RebuildOptions,
 }
 
@@ -137,7 +138,7 @@ impl Rebuilder {
         match store.projection(projection) {
             None => Err(ProjectionError::Unknown(projection.into())),
             Some(registered) => Ok(Self {
-                projection: Arc::clone(&registered.name),
+                projection: registered.name.clone(),
                 store: store.clone(),
                 options: RebuildOptions::default(),
             }),
@@ -201,7 +202,7 @@ impl Rebuilder {
     }
 
     fn name(&self) -> Value {
-        Value::Text(Arc::clone(&self.projection))
+        Value::Text(self.projection.clone())
     }
 
     async fn take_over<S: Session>(&self, session: &mut S) -> Result<Option<Progress>, RebuildError> {

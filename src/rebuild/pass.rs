@@ -25,7 +25,6 @@
 //! deadlock with whoever locks several streams in another order.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::progress::{Phase, Progress};
 use super::{RebuildError, RebuildReport, Rebuilder};
@@ -45,11 +44,11 @@ pub(super) async fn begin<S: Session>(
 ) -> Result<(), RebuildError> {
     assert!(progress.fenced, "a pass before the fence could not be the last one");
     let mut params = progress.guard(rebuilder.name());
-    params.push(Value::Text(Arc::clone(&progress.checkpoint)));
+    params.push(Value::Text(progress.checkpoint.clone()));
     let answer = session.execute(&rebuilder.sql().begin_pass, &params).await?;
     let row = answer.rows.first().ok_or(RebuildError::TakenOver)?;
     progress.pass = row.int(0);
-    progress.pass_snapshot = Some(Arc::clone(row.text(1)));
+    progress.pass_snapshot = Some(row.text(1).clone());
     progress.cursor = row.int(2);
     progress.pass_end = row.int(3);
     progress.batches = 0;
@@ -154,8 +153,8 @@ fn read_batch(rebuilder: &Rebuilder, progress: &Progress) -> Call {
             Value::Int(progress.generation),
             Value::Int(progress.cursor),
             Value::Int(progress.pass_end),
-            Value::Text(Arc::clone(snapshot)),
-            Value::Text(Arc::clone(&progress.checkpoint)),
+            Value::Text(snapshot.clone()),
+            Value::Text(progress.checkpoint.clone()),
             Value::Int(rebuilder.options.batch_events.into()),
         ],
     )

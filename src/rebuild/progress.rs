@@ -1,7 +1,8 @@
 //! What a rebuild knows, as its row of `rebuild_progress` has it.
 
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::session::{Row, Value};
 
@@ -58,8 +59,8 @@ pub(crate) struct Progress {
     pub(crate) fenced: bool,
     pub(crate) epoch: i64,
     pub(crate) pass: i64,
-    pub(crate) checkpoint: Arc<str>,
-    pub(crate) pass_snapshot: Option<Arc<str>>,
+    pub(crate) checkpoint: SmolStr,
+    pub(crate) pass_snapshot: Option<SmolStr>,
     pub(crate) cursor: i64,
     pub(crate) pass_end: i64,
     /// Batches of this pass, as far as this process knows: for pacing only.
@@ -75,8 +76,8 @@ impl Progress {
             fenced: row.bool(2),
             epoch: row.int(3),
             pass: row.int(4),
-            checkpoint: Arc::clone(row.text(5)),
-            pass_snapshot: (!row.is_null(6)).then(|| Arc::clone(row.text(6))),
+            checkpoint: row.text(5).clone(),
+            pass_snapshot: (!row.is_null(6)).then(|| row.text(6).clone()),
             cursor: row.int(7),
             pass_end: row.int(8),
             handler_version: row.int(9),

@@ -8,7 +8,8 @@ mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 pub use name::SchemaName;
 pub(crate) use name::quote;
@@ -70,7 +71,7 @@ pub(crate) async fn check_server<S: Session>(session: &mut S, sql: &SchemaSql) -
     let answer = session.execute(&sql.sequence_cache, &[]).await?;
     match answer.rows.first() {
         None => Ok(()),
-        Some(row) => Err(SetupError::SequenceCache { sequence: Arc::clone(row.text(0)), cache: row.int(1) }),
+        Some(row) => Err(SetupError::SequenceCache { sequence: row.text(0).clone(), cache: row.int(1) }),
     }
 }
 
@@ -107,7 +108,7 @@ pub enum SetupError {
     /// A sequence hands out its numbers to sessions in advance, so that positions would not rise within a stream.
     SequenceCache {
         /// Its name.
-        sequence: Arc<str>,
+        sequence: SmolStr,
         /// Its CACHE.
         cache: i64,
     },

@@ -1,13 +1,13 @@
 //! Identifiers, quoted by one function.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use crate::ids::{InvalidName, checked};
 
 /// The name of the schema that holds the store's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaName {
-    name: Arc<str>,
+    name: SmolStr,
     quoted: Box<str>,
 }
 

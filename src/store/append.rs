@@ -16,6 +16,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::{EventStore, Registered, StoreSql};
 use crate::error::DbError;
 use crate::event::{NewEvent, RecordedEvent, timestamp};
@@ -111,7 +113,7 @@ fn insert_events(sql: &StoreSql, stream: &StreamId, before: i64, events: &[NewEv
         [
             Value::Text(stream.shared()),
             Value::Int(before),
-            column(|event| Value::Text(Arc::clone(&event.event_type))),
+            column(|event| Value::Text(event.event_type.clone())),
             column(|event| Value::Json(Arc::clone(&event.data))),
             column(|event| Value::Json(Arc::clone(&event.metadata))),
         ],
@@ -169,7 +171,7 @@ fn record(stream: &StreamId, before: i64, events: &[NewEvent], inserted: &Answer
             stream_id: stream.clone(),
             version: Version::stored(version),
             position: Position::new(row.int(0)),
-            event_type: Arc::clone(&event.event_type),
+            event_type: event.event_type.clone(),
             data: Arc::clone(&event.data),
             metadata: Arc::clone(&event.metadata),
             recorded_at: timestamp(row, 1),
@@ -180,7 +182,7 @@ fn record(stream: &StreamId, before: i64, events: &[NewEvent], inserted: &Answer
 fn apply_all(handler: &Registered, events: &[RecordedEvent], calls: &mut Vec<Call>) -> Result<(), AppendError> {
     for event in events {
         handler.projection.apply(event, calls).map_err(|error| AppendError::Rejected {
-            projection: Arc::clone(&handler.name),
+            projection: handler.name.clone(),
             version: event.version,
             error,
         })?;
@@ -205,7 +207,7 @@ pub enum AppendError {
     /// A projection cannot apply one of the events.
     Rejected {
         /// Its name.
-        projection: Arc<str>,
+        projection: SmolStr,
         /// The version that the event would have had.
         version: Version,
         /// Its reason.

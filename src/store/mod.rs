@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 pub use append::{AppendError, Appended};
 
 use crate::drain::DrainSql;
@@ -53,12 +55,12 @@ struct Inner {
     rebuild_sql: RebuildSql,
     drain_sql: DrainSql,
     monitor_sql: MonitorSql,
-    projections: BTreeMap<Arc<str>, Registered>,
+    projections: BTreeMap<SmolStr, Registered>,
 }
 
 /// A projection of this process.
 pub(crate) struct Registered {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: SmolStr,
     pub(crate) projection: Arc<dyn Projection>,
     /// Empties its read model, all tables at once, since they may refer to each other.
     pub(crate) truncate: Statement,
@@ -95,7 +97,7 @@ impl EventStore {
     pub async fn register<S: Session>(&self, session: &mut S) -> Result<(), DbError> {
         for registered in self.inner.projections.values() {
             let version = registered.projection.handler_version();
-            let params = [Value::Text(Arc::clone(&registered.name)), Value::Int(version)];
+            let params = [Value::Text(registered.name.clone()), Value::Int(version)];
             session.execute(&self.inner.store_sql.register, &params).await?;
         }
         Ok(())
@@ -213,8 +215,8 @@ impl EventStoreBuilder {
         let mut projections = BTreeMap::new();
         for projection in self.projections {
             let registered = register(projection).map_err(BuildError::Projection)?;
-            let name = Arc::clone(&registered.name);
-            if projections.insert(Arc::clone(&name), registered).is_some() {
+            let name = registered.name.clone();
+            if projections.insert(name.clone(), registered).is_some() {
                 return Err(BuildError::Projection(ProjectionError::Duplicate(name)));
             }
         }

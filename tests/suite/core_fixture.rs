@@ -1,7 +1,5 @@
 //! What the tests of the core share: a database, a store, and a projection whose read model tells everything it was told.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
@@ -151,8 +149,8 @@ impl Projection for Ledger {
 
     fn apply(&self, event: &RecordedEvent, out: &mut Vec<Call>) -> Result<(), ApplyError> {
         let amount = event.data["amount"].as_i64().ok_or_else(|| ApplyError::new("no amount"))?;
-        let id: Arc<str> = event.stream_id.as_str().into();
-        out.push(Call::new(&self.insert, [Value::from(Arc::clone(&id)), event.version.get().into(), amount.into()]));
+        let id = event.stream_id.as_str();
+        out.push(Call::new(&self.insert, [Value::from(id), event.version.get().into(), amount.into()]));
         out.push(Call::new(&self.add, [Value::from(id), amount.into()]));
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! The port on tokio-postgres, and setting a database up.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
@@ -196,7 +194,6 @@ async fn a_client_that_is_connected_already_will_do() {
     tokio::spawn(connection);
     let mut session = PostgresSession::new(client);
     append(&fixture.store, &mut session, "a", 1).await;
-    let name: Arc<str> = "a".into();
     let read = Statement::new("test", "SELECT amount FROM public.balances WHERE stream_id = $1");
-    assert_eq!(session.execute(&read, &[Value::Text(name)]).await.expect("an answer").rows[0].int(0), 1);
+    assert_eq!(session.execute(&read, &[Value::from("a")]).await.expect("an answer").rows[0].int(0), 1);
 }

@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::error::Error;
 use crate::plan::{ColumnId, Expr};
 use crate::types::{Scalar, Type};
@@ -26,11 +28,11 @@ const FIRST_OID: u32 = 16384;
 /// A table as DDL describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct TableDef {
-    pub(crate) schema: Arc<str>,
-    pub(crate) name: Arc<str>,
+    pub(crate) schema: SmolStr,
+    pub(crate) name: SmolStr,
     pub(crate) columns: Vec<ColumnDef>,
     /// CHECK constraints: name, and a condition over `OWN_ROW`. In the order of their names, in which PostgreSQL checks them.
-    pub(crate) checks: Vec<(Arc<str>, Expr)>,
+    pub(crate) checks: Vec<(SmolStr, Expr)>,
     /// In the order of their creation, in which PostgreSQL maintains them; the primary key of CREATE TABLE before all.
     pub(crate) indexes: Vec<IndexDef>,
     /// The sequences of its serial and identity columns, dropped with it and restarted by TRUNCATE .. RESTART IDENTITY.
@@ -48,7 +50,7 @@ impl TableDef {
 /// A column.
 #[derive(Clone, Debug)]
 pub(crate) struct ColumnDef {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: SmolStr,
     pub(crate) ty: Type,
     pub(crate) not_null: bool,
     pub(crate) default: Option<Expr>,
@@ -59,7 +61,7 @@ pub(crate) struct ColumnDef {
 /// An index. One that is neither unique nor useful to a condition is kept all the same: it has a name.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexDef {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: SmolStr,
     pub(crate) unique: bool,
     pub(crate) primary: bool,
     /// Columns or expressions over `OWN_ROW`.
@@ -71,8 +73,8 @@ pub(crate) struct IndexDef {
 /// A sequence.
 #[derive(Clone, Debug)]
 pub(crate) struct SequenceDef {
-    pub(crate) schema: Arc<str>,
-    pub(crate) name: Arc<str>,
+    pub(crate) schema: SmolStr,
+    pub(crate) name: SmolStr,
     pub(crate) start: i64,
     pub(crate) increment: i64,
     pub(crate) min: i64,
@@ -100,7 +102,7 @@ struct Names {
     tables: Vec<Option<Arc<TableDef>>>,
     sequences: Vec<Option<Arc<SequenceDef>>>,
     /// By schema; each schema by name.
-    schemas: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>>,
+    schemas: BTreeMap<SmolStr, BTreeMap<SmolStr, Relation>>,
 }
 
 impl Catalog {
@@ -156,7 +158,7 @@ impl Catalog {
     }
 
     /// The table or sequence of an OID: `regclass` is printed as a name.
-    pub(crate) fn relation_name(&self, oid: i64) -> Option<(&Arc<str>, &Arc<str>)> {
+    pub(crate) fn relation_name(&self, oid: i64) -> Option<(&SmolStr, &SmolStr)> {
         let number = usize::try_from(oid.checked_sub(i64::from(FIRST_OID))?).ok()?;
         if let Some(table) = self.0.tables.get(number)?.as_ref() {
             return Some((&table.schema, &table.name));
@@ -192,7 +194,7 @@ impl Catalog {
     }
 
     /// CREATE SCHEMA. False: it exists, and IF NOT EXISTS was said.
-    pub(crate) fn create_schema(&mut self, name: &Arc<str>, if_not_exists: bool) -> Result<bool, Error> {
+    pub(crate) fn create_schema(&mut self, name: &SmolStr, if_not_exists: bool) -> Result<bool, Error> {
         if self.has_schema(name) {
             return exists(if_not_exists, "42P06", format!("schema \"{name}\" already exists"));
         }

@@ -9,7 +9,8 @@
 //! answers a condition. Execution sees no names.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId};
 use crate::function::{AggregateFunction, Function, ServerFunction, TableFunction};
@@ -35,7 +36,7 @@ pub(crate) struct Plan {
     /// The type of each parameter, `$1` first.
     pub(crate) params: Vec<Type>,
     /// Name and type of each column of the answer; empty for a statement that returns no rows.
-    pub(crate) columns: Vec<(Arc<str>, Type)>,
+    pub(crate) columns: Vec<(SmolStr, Type)>,
     /// What is done.
     pub(crate) body: Body,
 }
@@ -350,18 +351,18 @@ pub(crate) enum Utility {
     Begin(TransactionModes),
     Commit,
     Rollback,
-    Savepoint(Arc<str>),
-    RollbackTo(Arc<str>),
-    Release(Arc<str>),
+    Savepoint(SmolStr),
+    RollbackTo(SmolStr),
+    Release(SmolStr),
     /// SET TRANSACTION.
     SetTransaction(TransactionModes),
     /// SET and SET LOCAL of a known setting.
     Set {
-        name: Arc<str>,
-        value: Option<Arc<str>>,
+        name: SmolStr,
+        value: Option<SmolStr>,
         local: bool,
     },
-    Show(Arc<str>),
+    Show(SmolStr),
     LockTable {
         tables: Vec<TableId>,
         mode: TableLockMode,
@@ -372,7 +373,7 @@ pub(crate) enum Utility {
         restart_identity: bool,
     },
     CreateSchema {
-        name: Arc<str>,
+        name: SmolStr,
         if_not_exists: bool,
     },
     /// `sequences` are those of serial and identity columns.
@@ -394,7 +395,7 @@ pub(crate) enum Utility {
         tables: Vec<TableId>,
     },
     DropSchema {
-        name: Arc<str>,
+        name: SmolStr,
         cascade: bool,
         if_exists: bool,
     },

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::catalog::{Catalog, Relation, TableId};
 use crate::error::Error;
 use crate::exec::{self, Flow};
@@ -136,7 +138,7 @@ struct Kept {
 
 #[derive(Clone, Debug)]
 struct Statement {
-    sql: Arc<str>,
+    sql: SmolStr,
     plan: Arc<Plan>,
     /// Of the catalog that it was compiled under.
     version: u64,
@@ -147,7 +149,7 @@ struct Statement {
 pub struct Server {
     core: Core,
     statements: Vec<Statement>,
-    by_text: BTreeMap<Arc<str>, Prepared>,
+    by_text: BTreeMap<SmolStr, Prepared>,
     kept: Kept,
 }
 

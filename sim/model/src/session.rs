@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use smallvec::SmallVec;
 
 use crate::catalog::{Catalog, SequenceId, TableId};
@@ -77,7 +79,7 @@ pub(crate) struct Transaction {
 /// What there was when a savepoint was made.
 #[derive(Clone, Debug)]
 struct Savepoint {
-    name: Arc<str>,
+    name: SmolStr,
     /// The id of what was written since.
     xid: Xid,
     xids: usize,
@@ -321,7 +323,7 @@ impl Core {
     }
 
     /// SAVEPOINT.
-    pub(crate) fn savepoint(&mut self, me: u16, name: &Arc<str>) {
+    pub(crate) fn savepoint(&mut self, me: u16, name: &SmolStr) {
         let (tables, settings) = (self.locks.tables_of(me).len(), self.session(me).settings.mark());
         let catalog = self.catalog.clone();
         let transaction = self.transaction_mut(me);

@@ -1,17 +1,17 @@
 //! Run-time settings of a session: SET, SET LOCAL and `set_config`.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use crate::error::Error;
 
 /// The settings of a session that are not at their defaults.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    session: Vec<(Arc<str>, Arc<str>)>,
+    session: Vec<(SmolStr, SmolStr)>,
     /// Until the end of the transaction.
-    local: Vec<(Arc<str>, Arc<str>)>,
+    local: Vec<(SmolStr, SmolStr)>,
     /// What a rollback puts back: which layer, the name and the old value.
-    undo: Vec<(bool, Arc<str>, Option<Arc<str>>)>,
+    undo: Vec<(bool, SmolStr, Option<SmolStr>)>,
 }
 
 /// Settings that are known, and their defaults. Others need a dot in their names.
@@ -45,7 +45,7 @@ fn default(name: &str) -> Option<&'static str> {
     DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
-fn put(layer: &mut Vec<(Arc<str>, Arc<str>)>, name: &Arc<str>, value: Option<Arc<str>>) -> Option<Arc<str>> {
+fn put(layer: &mut Vec<(SmolStr, SmolStr)>, name: &SmolStr, value: Option<SmolStr>) -> Option<SmolStr> {
     let place = layer.iter().position(|(known, _)| known == name);
     match (place, value) {
         (Some(place), Some(value)) => Some(std::mem::replace(&mut layer[place].1, value)),
@@ -66,7 +66,7 @@ impl Settings {
     }
 
     /// Sets a value, or with none puts back the default.
-    pub(crate) fn set(&mut self, name: &Arc<str>, value: Option<Arc<str>>, local: bool) -> Result<(), Error> {
+    pub(crate) fn set(&mut self, name: &SmolStr, value: Option<SmolStr>, local: bool) -> Result<(), Error> {
         let custom = name.contains('.');
         if !custom && default(name).is_none() {
             return Err(unknown(name));

@@ -1,6 +1,6 @@
 //! CREATE TABLE, CREATE INDEX, CREATE SEQUENCE.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use sqlparser::ast::{self, ColumnOption, GeneratedAs, SequenceOptions, TableConstraint};
 
@@ -14,7 +14,7 @@ use crate::types::Scalar;
 use crate::types::text::type_name;
 
 /// A CHECK: its own name, the column that it stands with, the condition.
-type Check = (Option<Arc<str>>, Option<Arc<str>>, ast::Expr);
+type Check = (Option<SmolStr>, Option<SmolStr>, ast::Expr);
 
 /// A table while its definition is read.
 struct Draft {
@@ -23,9 +23,9 @@ struct Draft {
     /// CHECKs in the order in which they are written.
     checks: Vec<Check>,
     /// Unique constraints in the order in which they are written: name, columns, primary.
-    keys: Vec<(Option<Arc<str>>, Vec<ColumnId>, bool)>,
+    keys: Vec<(Option<SmolStr>, Vec<ColumnId>, bool)>,
     /// Names that are taken, besides those in the catalog.
-    taken: Vec<Arc<str>>,
+    taken: Vec<SmolStr>,
 }
 
 impl Builder<'_> {
@@ -91,7 +91,7 @@ impl Builder<'_> {
         draft: &mut Draft,
         def: &mut ColumnDef,
         place: ColumnId,
-        name: Option<Arc<str>>,
+        name: Option<SmolStr>,
         option: &ColumnOption,
     ) -> Result<(), Error> {
         match option {
@@ -164,8 +164,8 @@ impl Builder<'_> {
     }
 
     /// A name that nothing in the schema has yet. Source: PostgreSQL, indexcmds.c, `ChooseRelationName`.
-    fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<Arc<str>>) -> Arc<str> {
-        let mut name: Arc<str> = base.into();
+    fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<SmolStr>) -> SmolStr {
+        let mut name: SmolStr = base.into();
         let mut number = 0;
         while self.catalog.lookup(schema, &name).is_some() || taken.contains(&name) {
             number += 1;
@@ -207,7 +207,7 @@ impl Builder<'_> {
     }
 
     fn finish_checks(&mut self, draft: &mut Draft) -> Result<(), Error> {
-        let mut names: Vec<Arc<str>> = Vec::new();
+        let mut names: Vec<SmolStr> = Vec::new();
         for (name, column, condition) in std::mem::take(&mut draft.checks) {
             let condition = self.over_own_row(&draft.table, |builder| {
                 builder.clause("check constraints");
@@ -313,7 +313,7 @@ impl Builder<'_> {
         Ok(Utility::CreateIndex { table, index, if_not_exists: *if_not_exists })
     }
 
-    fn index_key(&mut self, table: &TableDef, column: &ast::IndexColumn) -> Result<(Expr, Arc<str>), Error> {
+    fn index_key(&mut self, table: &TableDef, column: &ast::IndexColumn) -> Result<(Expr, SmolStr), Error> {
         let ast::IndexColumn { column, operator_class } = column;
         refuse_if(operator_class.is_some(), "operator classes")?;
         let ast::OrderByExpr { expr, options: ast::OrderByOptions { sort, nulls_first }, with_fill } = column;
@@ -337,8 +337,8 @@ impl Builder<'_> {
         &self,
         name: Option<&ast::ObjectName>,
         table: TableId,
-        columns: &[Arc<str>],
-    ) -> Result<Arc<str>, Error> {
+        columns: &[SmolStr],
+    ) -> Result<SmolStr, Error> {
         let def = self.catalog.table(table);
         let Some(name) = name else {
             let base = format!("{}_{}_idx", def.name, columns.join("_"));
@@ -352,7 +352,7 @@ impl Builder<'_> {
 }
 
 /// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, `AddRelationNewConstraints`.
-fn only_column(condition: &Expr, table: &TableDef) -> Option<Arc<str>> {
+fn only_column(condition: &Expr, table: &TableDef) -> Option<SmolStr> {
     fn collect(expr: &Expr, found: &mut Vec<ColumnId>) {
         if let Expr::Column { column, .. } = expr
             && !found.contains(column)
@@ -469,8 +469,8 @@ fn plain_unique(key: &ast::UniqueConstraint) -> Result<(), Error> {
 
 /// A sequence with its options. Source: PostgreSQL, src/backend/commands/sequence.c, `init_params`.
 pub(super) fn sequence(
-    schema: Arc<str>,
-    name: Arc<str>,
+    schema: SmolStr,
+    name: SmolStr,
     scalar: Scalar,
     options: &[SequenceOptions],
 ) -> Result<SequenceDef, Error> {

@@ -1,5 +1,6 @@
 //! FROM: each item becomes a source of names and a leaf or a join of the tree that [`super::join`] plans.
 
+use smol_str::SmolStr;
 use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor, TableWithJoins};
 
 use super::call::{function_name, plain_arg};
@@ -19,7 +20,7 @@ pub(super) struct RowLock {
     pub(super) words: &'static str,
     pub(super) strength: RowLockStrength,
     /// The sources that it names; none: all.
-    pub(super) of: Vec<std::sync::Arc<str>>,
+    pub(super) of: Vec<SmolStr>,
     pub(super) wait: crate::plan::WaitPolicy,
 }
 
@@ -175,7 +176,7 @@ impl Builder<'_> {
         &mut self,
         table: crate::catalog::TableId,
         alias: Option<&ast::TableAlias>,
-    ) -> Result<(u16, std::sync::Arc<str>), Error> {
+    ) -> Result<(u16, SmolStr), Error> {
         let def = self.catalog.table(table).clone();
         let slot = self.slot();
         let columns = def.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
@@ -256,7 +257,7 @@ impl Builder<'_> {
         self.clause(clause);
         // A function of one column names it like its alias. Source: parse_relation.c, addRangeTableEntryForFunction.
         let single = types.len() == 1;
-        let column: std::sync::Arc<str> = match alias {
+        let column: SmolStr = match alias {
             Some(alias) if single => ident(&alias.name),
             _ => name.into(),
         };

@@ -22,7 +22,7 @@ mod subquery;
 mod utility;
 pub(crate) mod visit;
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use sqlparser::ast::Statement;
 
@@ -46,7 +46,7 @@ pub(crate) fn compile(statement: &Statement, catalog: &Catalog) -> Result<Plan, 
 }
 
 /// Name and type of each column of the rows that a query gives.
-type Columns = Vec<(Arc<str>, Type)>;
+type Columns = Vec<(SmolStr, Type)>;
 
 /// The rows of a query: they stand in `slot` after each poll of `root`.
 #[derive(Clone, Debug)]

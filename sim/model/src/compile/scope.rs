@@ -1,6 +1,6 @@
 //! Scopes: what a name means where it stands. The only place that knows names; expressions know slots and columns.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
@@ -23,11 +23,11 @@ pub(super) struct Typed {
 /// A table, view, function or subquery in FROM, or the target of a statement.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    pub(super) name: Arc<str>,
+    pub(super) name: SmolStr,
     /// The schema, of a table that has no alias: then `schema.table.column` names it too.
-    pub(super) schema: Option<Arc<str>>,
+    pub(super) schema: Option<SmolStr>,
     pub(super) slot: SlotId,
-    pub(super) columns: Vec<(Arc<str>, Type)>,
+    pub(super) columns: Vec<(SmolStr, Type)>,
     pub(super) table: Option<TableId>,
     /// Its columns are found by `name.column` only: `excluded`.
     pub(super) qualified_only: bool,
@@ -52,15 +52,15 @@ pub(super) struct Scope {
 /// A WITH query that can be named.
 #[derive(Clone, Debug)]
 pub(super) struct CteName {
-    pub(super) name: Arc<str>,
+    pub(super) name: SmolStr,
     pub(super) id: CteId,
-    pub(super) columns: Vec<(Arc<str>, Type)>,
+    pub(super) columns: Vec<(SmolStr, Type)>,
     /// A data-modifying query without RETURNING has no rows to read.
     pub(super) readable: bool,
 }
 
 /// An identifier as PostgreSQL reads it: folded unless quoted, and cut.
-pub(super) fn ident(ident: &Ident) -> Arc<str> {
+pub(super) fn ident(ident: &Ident) -> SmolStr {
     let Ident { value, quote_style, span: _ } = ident;
     let mut name = if quote_style.is_none() { value.to_ascii_lowercase() } else { value.clone() };
     if name.len() > NAME_MAX {
@@ -71,7 +71,7 @@ pub(super) fn ident(ident: &Ident) -> Arc<str> {
 }
 
 /// The parts of a dotted name.
-pub(super) fn parts(name: &ObjectName) -> Result<Vec<Arc<str>>, Error> {
+pub(super) fn parts(name: &ObjectName) -> Result<Vec<SmolStr>, Error> {
     name.0
         .iter()
         .map(|part| match part {
@@ -82,7 +82,7 @@ pub(super) fn parts(name: &ObjectName) -> Result<Vec<Arc<str>>, Error> {
 }
 
 /// A name with or without its schema.
-pub(super) fn qualified(name: &ObjectName) -> Result<(Option<Arc<str>>, Arc<str>), Error> {
+pub(super) fn qualified(name: &ObjectName) -> Result<(Option<SmolStr>, SmolStr), Error> {
     match parts(name)?.as_slice() {
         [name] => Ok((None, name.clone())),
         [schema, name] => Ok((Some(schema.clone()), name.clone())),
@@ -164,7 +164,7 @@ impl Builder<'_> {
     }
 
     /// What `source.column` or `schema.source.column` means.
-    pub(super) fn qualified_column(&self, names: &[Arc<str>]) -> Result<Typed, Error> {
+    pub(super) fn qualified_column(&self, names: &[SmolStr]) -> Result<Typed, Error> {
         let (schema, table, column) = match names {
             [table, column] => (None, table, column),
             [schema, table, column] => (Some(schema), table, column),

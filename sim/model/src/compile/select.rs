@@ -1,6 +1,6 @@
 //! One SELECT: its clauses in the order in which they work.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use sqlparser::ast::{self, GroupByExpr, SelectItem, SelectItemQualifiedWildcardKind};
 
@@ -24,7 +24,7 @@ pub(super) struct Around<'a> {
 }
 
 /// A result with its name.
-pub(super) type Item = (Arc<str>, Typed);
+pub(super) type Item = (SmolStr, Typed);
 
 impl Builder<'_> {
     pub(super) fn select(&mut self, select: &ast::Select, around: &Around<'_>) -> Result<Rows, Error> {
@@ -361,12 +361,12 @@ fn named_result(expr: &ast::Expr, results: &[Item], clause: &str) -> Result<Opti
 }
 
 /// The name of a result without an alias. Source: PostgreSQL, `parse_target.c`, `FigureColname`.
-pub(super) fn result_name(expr: &ast::Expr) -> Arc<str> {
+pub(super) fn result_name(expr: &ast::Expr) -> SmolStr {
     colname(expr).map_or_else(|| "?column?".into(), |(name, _)| name)
 }
 
 /// The name, and whether it is a strong one: a column's or function's goes before a type's.
-fn colname(expr: &ast::Expr) -> Option<(Arc<str>, bool)> {
+fn colname(expr: &ast::Expr) -> Option<(SmolStr, bool)> {
     use ast::Expr as A;
     match expr {
         A::Identifier(name) => Some((ident(name), true)),
@@ -410,7 +410,7 @@ fn colname(expr: &ast::Expr) -> Option<(Arc<str>, bool)> {
 }
 
 /// A cast's name is that of the type in the system catalog.
-fn type_colname(ty: &ast::DataType) -> Arc<str> {
+fn type_colname(ty: &ast::DataType) -> SmolStr {
     use crate::types::Scalar as S;
     let ty = super::coerce::data_type(ty).unwrap_or(BOOL);
     let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;

@@ -1,6 +1,6 @@
 //! Statements that are not planned: transactions, settings, locks and the rest of DDL.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use sqlparser::ast::{self, ObjectType, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
@@ -167,7 +167,7 @@ fn words(statement: &Statement) -> String {
     text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
-fn only_name(name: &ast::ObjectName) -> Result<Arc<str>, Error> {
+fn only_name(name: &ast::ObjectName) -> Result<SmolStr, Error> {
     match parts(name)?.as_slice() {
         [name] => Ok(name.clone()),
         _ => Err(Error::new("42601", "syntax error at or near \".\"")),
@@ -197,7 +197,7 @@ fn isolation(level: TransactionIsolationLevel) -> Result<Isolation, Error> {
 }
 
 /// A setting's name, which may be dotted.
-fn setting(name: &ast::ObjectName) -> Result<Arc<str>, Error> {
+fn setting(name: &ast::ObjectName) -> Result<SmolStr, Error> {
     Ok(parts(name)?.iter().map(|part| &**part).collect::<Vec<_>>().join(".").into())
 }
 
@@ -212,7 +212,7 @@ fn set_statement(set: &ast::Set) -> Result<Utility, Error> {
             };
             let values = values.iter().map(setting_value).collect::<Result<Vec<_>, Error>>()?;
             let default = matches!(values.as_slice(), [None]);
-            let texts: Vec<Arc<str>> = values.into_iter().flatten().collect();
+            let texts: Vec<SmolStr> = values.into_iter().flatten().collect();
             let value = (!default).then(|| texts.join(", ").into());
             Ok(Utility::Set { name: setting(variable)?, value, local })
         }
@@ -228,7 +228,7 @@ fn set_statement(set: &ast::Set) -> Result<Utility, Error> {
 }
 
 /// The value of a setting as text; none: DEFAULT.
-fn setting_value(expr: &ast::Expr) -> Result<Option<Arc<str>>, Error> {
+fn setting_value(expr: &ast::Expr) -> Result<Option<SmolStr>, Error> {
     match expr {
         ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default") => {
             Ok(None)

@@ -1,7 +1,6 @@
 //! Aggregates and GROUP BY. Groups are given back in the order in which their first rows came.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -207,7 +206,7 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
                     }
                 }
             }
-            Ok(text.map_or(Value::Null, |text| Value::Text(Arc::from(text))))
+            Ok(text.map_or(Value::Null, |text| Value::Text(text.into())))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Functions that read or change the server, and functions in FROM.
 
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use crate::catalog::SequenceId;
 use crate::error::Error;
@@ -26,7 +27,7 @@ fn advisory_key(args: &[Value]) -> Option<AdvisoryKey> {
     }
 }
 
-fn text(value: &Value) -> Option<&std::sync::Arc<str>> {
+fn text(value: &Value) -> Option<&SmolStr> {
     match value {
         Value::Text(text) => Some(text),
         _ => None,

@@ -1,7 +1,5 @@
 //! Execution of plans that are built by hand.
 
-use std::sync::Arc;
-
 use crate::catalog::{ColumnDef, IndexDef, TableDef};
 use crate::plan::*;
 use crate::server::{Outcome, Server};
@@ -40,7 +38,7 @@ fn create() -> Plan {
 
 fn query(kind: QueryKind, mode: TableLockMode, nodes: Vec<Node>, output: Option<SlotId>, params: usize) -> Plan {
     let root = u16::try_from(nodes.len() - 1).expect("few nodes");
-    let columns = if output.is_some() { vec![(Arc::from("id"), INT), (Arc::from("n"), INT)] } else { vec![] };
+    let columns = if output.is_some() { vec![("id".into(), INT), ("n".into(), INT)] } else { vec![] };
     let query = Query {
         kind,
         locks: vec![(0, mode)],

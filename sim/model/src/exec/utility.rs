@@ -1,6 +1,6 @@
 //! Statements that are not planned: transactions, settings, LOCK TABLE, TRUNCATE and DDL.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use crate::catalog::{IndexDef, TableId};
 use crate::error::Error;
@@ -143,7 +143,7 @@ impl Core {
 
     fn show(&self, me: u16, name: &str) -> Result<Answer, Interrupt> {
         let transaction = self.transaction(me);
-        let value: Arc<str> = match name {
+        let value: SmolStr = match name {
             "transaction_isolation" if transaction.isolation == Isolation::RepeatableRead => "repeatable read".into(),
             "transaction_isolation" => "read committed".into(),
             "transaction_read_only" => if transaction.read_only { "on" } else { "off" }.into(),

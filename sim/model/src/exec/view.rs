@@ -3,7 +3,7 @@
 //! `pg_locks` lists the locks that a schedule can see and wait for: tables, tuples, transaction ids, advisory locks, and virtual transaction
 //! ids. PostgreSQL also lists a lock on each index of a table that a statement has planned with, and on `pg_locks` itself.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use crate::catalog::{Catalog, SequenceId, TableId};
 use crate::exec::call::FIRST_PID;
@@ -32,15 +32,15 @@ fn mode_name(mode: TableLockMode) -> &'static str {
 /// Texts that are given again and again.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    pub(crate) database: Arc<str>,
-    modes: [Arc<str>; 8],
-    relation: Arc<str>,
-    tuple: Arc<str>,
-    virtual_xid: Arc<str>,
-    transaction_id: Arc<str>,
-    advisory: Arc<str>,
+    pub(crate) database: SmolStr,
+    modes: [SmolStr; 8],
+    relation: SmolStr,
+    tuple: SmolStr,
+    virtual_xid: SmolStr,
+    transaction_id: SmolStr,
+    advisory: SmolStr,
     /// `virtualtransaction`, by session.
-    sessions: Vec<Arc<str>>,
+    sessions: Vec<SmolStr>,
 }
 
 impl Names {

@@ -1,6 +1,6 @@
 //! Functions and operators of text, in collation C: letters are ASCII's, characters are code points.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use super::{Function, unreachable_types};
 use crate::error::Error;
@@ -59,7 +59,7 @@ fn number(value: usize) -> Value {
 }
 
 /// The first `count` characters; with a negative count, all but the last.
-fn left(text: &str, count: i64) -> Arc<str> {
+fn left(text: &str, count: i64) -> SmolStr {
     let length = i64::try_from(text.chars().count()).expect("lengths fit");
     let count = if count < 0 { length.saturating_add(count).max(0) } else { count };
     text.chars().take(usize::try_from(count).unwrap_or(usize::MAX)).collect::<String>().into()

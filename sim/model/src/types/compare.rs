@@ -1,7 +1,6 @@
 //! Order and equality, as PostgreSQL's btree operator classes have them; text in collation C.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -31,12 +30,12 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// Whether two values of one type are equal. Equal texts are often one; those of different lengths need not be looked at.
+/// Whether two values of one type are equal. Texts of different lengths need not be looked at.
 #[inline]
 pub(crate) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Int(left), Value::Int(right)) => left == right,
-        (Value::Text(left), Value::Text(right)) => Arc::ptr_eq(left, right) || **left == **right,
+        (Value::Text(left), Value::Text(right)) => left == right,
         _ => compare(left, right).is_eq(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 /// A value of any modelled type. Which integer type it is was settled when the statement was compiled: all are held as `Int`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -14,7 +16,7 @@ pub enum Value {
     /// `numeric`
     Numeric(Arc<Numeric>),
     /// `text`, `varchar`, `name`
-    Text(Arc<str>),
+    Text(SmolStr),
     /// `jsonb`
     Json(Arc<serde_json::Value>),
     /// `timestamptz`: microseconds since the Unix epoch
