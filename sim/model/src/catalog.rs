@@ -13,6 +13,7 @@ use smol_str::SmolStr;
 
 use crate::error::Error;
 use crate::plan::{ColumnId, Expr};
+use crate::types::text::quote_name;
 use crate::types::{Scalar, Type};
 
 /// A table, by number. Numbers are never reused.
@@ -164,6 +165,15 @@ impl Catalog {
             return Some((&table.schema, &table.name));
         }
         self.0.sequences.get(number)?.as_ref().map(|sequence| (&sequence.schema, &sequence.name))
+    }
+
+    /// How `regclass` prints an OID: a number where there is no such relation.
+    pub(crate) fn relation_text(&self, oid: i64) -> String {
+        match self.relation_name(oid) {
+            Some((schema, name)) if **schema == *"public" => quote_name(name),
+            Some((schema, name)) => format!("{}.{}", quote_name(schema), quote_name(name)),
+            None => oid.to_string(),
+        }
     }
 
     /// Whether there is a schema of this name.

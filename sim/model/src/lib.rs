@@ -75,6 +75,7 @@ mod exec;
 mod explain;
 mod function;
 mod lock;
+mod message;
 mod mvcc;
 mod parse;
 mod plan;
@@ -85,5 +86,6 @@ mod settings;
 mod types;
 
 pub use error::{Error, FEATURE_NOT_SUPPORTED};
+pub use message::{Notice, Reply, Returned, Severity};
 pub use server::{Answer, CommandTag, Outcome, Prepared, Rows, Server, SessionId, TableHandle};
 pub use types::{Numeric, PgSnapshot, Scalar, Type, Value};

@@ -12,7 +12,8 @@ use crate::lock::Locks;
 use crate::mvcc::{Table, TupleId, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
-use crate::session::{Session, Waiting};
+use crate::lock::End;
+use crate::session::{Block, Session, Waiting};
 use crate::types::{Type, Value};
 
 /// A session's number, from 0; a closed session's number is given out again.
@@ -20,7 +21,7 @@ use crate::types::{Type, Value};
 pub struct SessionId(pub u32);
 
 impl SessionId {
-    fn number(self) -> u16 {
+    pub(crate) fn number(self) -> u16 {
         u16::try_from(self.0).expect("a session of this server")
     }
 }
@@ -147,9 +148,11 @@ struct Statement {
 /// A database server in memory, with one database. See the [crate's documentation](crate).
 #[derive(Clone, Debug)]
 pub struct Server {
-    core: Core,
+    pub(crate) core: Core,
     statements: Vec<Statement>,
-    by_text: BTreeMap<SmolStr, Prepared>,
+by_text: BTreeMap<SmolStr, Prepared>,
+    /// The statements of each message that was sent.
+    pub(crate) messages: BTreeMap<SmolStr, Arc<[SmolStr]>>,
     kept: Kept,
 }
 
@@ -180,7 +183,7 @@ impl Server {
         };
         let kept =
             Kept { catalog: core.catalog.clone(), sequences: Vec::new(), sessions: 0, clock: FIRST_CLOCK, commits: 0 };
-        Self { core, statements: Vec::new(), by_text: BTreeMap::new(), kept }
+        Self { core, statements: Vec::new(), by_text: BTreeMap::new(), messages: BTreeMap::new(), kept }
     }
 
     /// Opens a session.
@@ -270,20 +273,28 @@ impl Server {
     /// Goes on with the next statement whose wait is over, in the order in which the locks were granted, until one has an
     /// outcome. One that waits again is not reported.
     pub fn next_woken(&mut self) -> Option<(SessionId, Outcome)> {
-        while let Some((me, expired)) = self.core.locks.granted.pop_front() {
+        self.go_on_with_next().map(|(me, _, outcome)| (SessionId(u32::from(me)), outcome))
+    }
+
+    /// The same, with the statement.
+    pub(crate) fn go_on_with_next(&mut self) -> Option<(u16, Prepared, Outcome)> {
+        while let Some((me, end)) = self.core.locks.granted.pop_front() {
             let Some(waiting) = self.core.session_mut(me).waiting.take() else { continue };
-            let outcome = self.go_on(me, waiting, expired);
+            let prepared = waiting.prepared;
+            let outcome = self.go_on(me, waiting, end);
             if outcome != Outcome::Waits {
-                return Some((SessionId(u32::from(me)), outcome));
+                return Some((me, prepared, outcome));
             }
         }
         None
     }
 
-    fn go_on(&mut self, me: u16, waiting: Waiting, expired: bool) -> Outcome {
+    fn go_on(&mut self, me: u16, waiting: Waiting, end: End) -> Outcome {
         let Waiting { prepared, mut plan, version } = waiting;
-        let flow = if expired {
+        let flow = if end == End::TimedOut {
             Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
+        } else if end == End::Deadlock {
+            Flow::Failed(Error::new("40P01", "deadlock detected"))
         } else if version != self.core.catalog.version() && exec::waits_for_table(&self.core, me, &plan) {
             // PostgreSQL waits for a table in parse analysis, and looks the names up again afterwards.
             let params = self.core.session_mut(me).activation().take_params();
@@ -313,7 +324,7 @@ impl Server {
 
     /// Whether a session is in a transaction block, failed or not.
     pub fn in_transaction(&self, session: SessionId) -> bool {
-        self.core.session(session.number()).transaction.as_ref().is_some_and(|open| open.explicit)
+        self.core.session(session.number()).transaction.as_ref().is_some_and(|open| open.block == Block::Explicit)
     }
 
     /// Makes the present the state that [`Server::reset`] goes back to. No transaction may be open.
@@ -402,18 +413,24 @@ impl Server {
     /// Moves the virtual time on by `microseconds`. Waits whose `lock_timeout` has passed end; ask [`Server::next_woken`].
     pub fn advance_clock(&mut self, microseconds: i64) {
         self.core.clock += microseconds;
-        self.core.locks.expire(self.core.clock);
+        self.core.locks.expire(self.core.clock, &self.core.xacts);
     }
 
-    /// When the next `lock_timeout` of a waiting session passes.
+    /// When the next `lock_timeout`, or `deadlock_timeout` if it is heeded, of a waiting session passes.
     pub fn next_deadline(&self) -> Option<i64> {
-        self.core.locks.next_waiter_to_expire().and_then(|waiter| waiter.deadline)
+        self.core.locks.next_due().map(|(at, _)| at)
+    }
+
+    /// From now on a deadlock is found as on a server: by whoever of the waiters in the cycle has waited for its `deadlock_timeout` first, and
+    /// has to go. Until this is called, whoever closes the cycle finds it at once.
+    pub fn heed_deadlock_timeout(&mut self) {
+        self.core.locks.timed = true;
     }
 }
 
 impl Core {
     /// A statement that cannot be compiled fails as one that cannot be executed.
-    fn fail_to_compile(&mut self, me: u16, error: Error) -> Error {
+    pub(crate) fn fail_to_compile(&mut self, me: u16, error: Error) -> Error {
         let failed = self.session(me).transaction.as_ref().is_some_and(|open| open.failed);
         self.fail(me);
         if failed && error.sqlstate != "42601" { exec::aborted() } else { error }
@@ -433,10 +450,10 @@ impl Core {
             Flow::Done(answer) => {
                 let open = self.session_mut(me).transaction.as_mut();
                 if let Some(transaction) = open {
-                    if transaction.explicit {
-                        transaction.command += 1;
-                    } else {
+                    if transaction.block == Block::Single {
                         self.commit(me);
+                    } else {
+                        transaction.command += 1;
                     }
                 }
                 Outcome::Done(answer)

@@ -12,11 +12,24 @@ use crate::catalog::{Catalog, SequenceId, TableId};
 use crate::error::Error;
 use crate::exec::Activation;
 use crate::lock::{AdvisoryKey, AdvisoryScope};
+use crate::message::{Message, Notice};
 use crate::mvcc::{NO_XID, Snapshot, State, Table, Xid};
 use crate::plan::{Isolation, Plan, TableLockMode, TransactionModes};
 use crate::sequence::Sequence;
 use crate::server::{Core, Prepared};
 use crate::settings::Settings;
+
+/// What a transaction is ended by. Source: PostgreSQL, the block states of xact.c.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// The end of its only statement.
+    #[default]
+    Single,
+    /// The end of the message of several statements that it began in.
+    Implicit,
+    /// COMMIT or ROLLBACK: BEGIN was said.
+    Explicit,
+}
 
 /// A connection.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +45,10 @@ pub(crate) struct Session {
     activation: Option<Box<Activation>>,
     /// The statement that waits.
     pub(crate) waiting: Option<Waiting>,
+    /// The message of statements that it is working on.
+    pub(crate) message: Option<Message>,
+    /// What the client was told beside answers, and has not fetched.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// A statement that waits.
@@ -46,10 +63,8 @@ pub(crate) struct Waiting {
 
 /// A transaction.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(crate) struct Transaction {
-    /// Begun by BEGIN, not by a single statement.
-    pub(crate) explicit: bool,
+    pub(crate) block: Block,
     /// After an error: until its end it takes no commands.
     pub(crate) failed: bool,
     pub(crate) isolation: Isolation,
@@ -101,6 +116,8 @@ impl Session {
         self.settings.clear();
         self.sequences.clear();
         self.waiting = None;
+        self.message = None;
+        self.notices.clear();
     }
 }
 
@@ -126,8 +143,8 @@ impl Session {
 
 impl Transaction {
     /// Begins anew.
-    fn begin(&mut self, explicit: bool, modes: TransactionModes, started: i64) {
-        self.explicit = explicit;
+    fn begin(&mut self, block: Block, modes: TransactionModes, started: i64) {
+        self.block = block;
         self.failed = false;
         self.isolation = modes.isolation.unwrap_or(Isolation::ReadCommitted);
         self.read_only = modes.read_only.unwrap_or(false);
@@ -176,12 +193,12 @@ impl Core {
     }
 
     /// Begins a transaction.
-    pub(crate) fn begin(&mut self, me: u16, explicit: bool, modes: TransactionModes) {
+    pub(crate) fn begin(&mut self, me: u16, block: Block, modes: TransactionModes) {
         let started = self.clock;
         let session = self.session_mut(me);
         let old = session.transaction.take().or_else(|| session.spare.take());
         let mut transaction = old.unwrap_or_default();
-        transaction.begin(explicit, modes, started);
+        transaction.begin(block, modes, started);
         session.transaction = Some(transaction);
     }
 
@@ -257,7 +274,7 @@ impl Core {
     /// A statement has failed: what it was part of is rolled back, and its locks are released, at once.
     pub(crate) fn fail(&mut self, me: u16) {
         let Some(transaction) = &self.session(me).transaction else { return };
-        if !transaction.explicit {
+        if transaction.block != Block::Explicit {
             self.roll_back(me);
             return;
         }

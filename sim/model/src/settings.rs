@@ -126,9 +126,18 @@ impl Settings {
 
     /// `lock_timeout` in microseconds; none: no limit.
     pub(crate) fn lock_timeout(&self) -> Option<i64> {
-        let name = "lock_timeout";
+        self.duration("lock_timeout").filter(|limit| *limit > 0)
+    }
+
+    /// `deadlock_timeout` in microseconds.
+    pub(crate) fn deadlock_timeout(&self) -> i64 {
+        self.duration("deadlock_timeout").unwrap_or(1_000_000)
+    }
+
+    /// A duration that is set; none: it is at its default.
+    fn duration(&self, name: &str) -> Option<i64> {
         let set = self.local.iter().chain(&self.session).find(|(known, _)| **known == *name)?;
-        microseconds(name, &set.1).ok().filter(|limit| *limit > 0)
+        microseconds(name, &set.1).ok()
     }
 }
 

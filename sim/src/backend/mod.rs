@@ -1,5 +1,6 @@
 //! What a schedule is stepped on. Only this folder names a backend.
 
+pub mod messages;
 pub mod model;
 pub mod postgres;
 pub mod testbed;

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Make the run of a schedule file again and show its timeline
     #[command(long_about = REPLAY_ABOUT, after_long_help = REPLAY_EXAMPLES)]
     Replay(Replay),
+    /// Run isolation specs, PostgreSQL's own format for schedules of SQL
+    #[command(long_about = SPEC_ABOUT, after_long_help = SPEC_EXAMPLES)]
+    Spec(Spec),
     /// List scenarios, protocols, invariants and milestones
     List,
     /// Show the skip records and generations of a real event store
@@ -202,6 +205,54 @@ pub(crate) struct Replay {
     /// Where to run
     #[arg(long, default_value = "model")]
     pub(crate) on: On,
+}
+
+const SPEC_ABOUT: &str = "\
+Runs files in the format of PostgreSQL's isolationtester: sessions, their steps, and the orders in which the steps are taken. Prints byte for byte \
+what isolationtester prints, on the model without a server, thousands of times as fast. What the model does not support it refuses by name; it \
+never guesses.";
+
+const SPEC_EXAMPLES: &str = "\
+Examples:
+  skiptrace spec lost-update.spec                             what each order of the steps comes to
+  skiptrace spec lost-update.spec --on postgres               the same on a real server
+  skiptrace spec lost-update.spec --on model --on postgres    both, and the difference if there is one
+  skiptrace spec nowait-4.spec --expect nowait-4.out --expect nowait-4_1.out
+                                                              the difference from the nearest of two outputs
+
+A spec file:
+  setup    { CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0); }
+  teardown { DROP TABLE t; }
+  session a
+  step a1  { BEGIN; }
+  step a2  { UPDATE t SET n = n + 1 WHERE id = 1; }
+  step a3  { COMMIT; }
+  session b
+  step b1  { UPDATE t SET n = n + 1 WHERE id = 1; }
+  permutation a1 a2 b1 a3
+Without permutations every order is run. A step may hold several statements; they are one message, and one transaction unless they say otherwise.
+
+Exit codes:
+  0  all ran, and came out as expected
+  1  another output than expected, or than on the other database
+  2  a file that cannot be read: file:line:column says where; a setup that fails
+  3  stuck: a step that never comes back
+  7  the model refused a construct: which, and in which permutations, stands on standard error";
+
+#[derive(Debug, Args)]
+pub(crate) struct Spec {
+    /// Spec files
+    #[arg(required = true)]
+    pub(crate) file: Vec<PathBuf>,
+    /// Where to run; both, to compare them
+    #[arg(long, value_name = "ON", default_value = "model")]
+    pub(crate) on: Vec<On>,
+    /// Print how the output differs from this file's; given several times, from the nearest of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Vec<PathBuf>,
+    /// How to print: text is isolationtester's; json has a line a permutation
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 const STATUS_ABOUT: &str = "\

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod replay;
 mod run;
+mod spec;
 mod status;
 mod verify;
 
@@ -51,6 +52,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         Command::Verify(args) => verify::verify(&args, context),
         Command::Run(args) => run::run(&args, context),
         Command::Replay(args) => replay::replay(&args, context),
+        Command::Spec(args) => spec::spec(&args, context),
         Command::List => list::list(context),
         Command::Status(args) => status::status(&args, context),
         Command::Completions { shell } => {

@@ -20,7 +20,10 @@
 //!
 //! Source: PostgreSQL, src/test/isolation/README, specparse.y, specscanner.l and isolationtester.c.
 
+pub mod compare;
 mod parse;
+mod print;
+pub mod run;
 mod split;
 
 use std::fmt;

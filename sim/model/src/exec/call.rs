@@ -104,13 +104,8 @@ impl Exec<'_> {
 
     /// `regclass::text`: a number where there is no such relation.
     fn relation_name(&self, value: &Value) -> Value {
-        use crate::types::text::quote_name;
         let Value::Int(oid) = value else { return Value::Null };
-        Value::Text(match self.core.catalog.relation_name(*oid) {
-            Some((schema, name)) if **schema == *"public" => quote_name(name).into(),
-            Some((schema, name)) => format!("{}.{}", quote_name(schema), quote_name(name)).into(),
-            None => oid.to_string().into(),
-        })
+        Value::Text(self.core.catalog.relation_text(*oid).into())
     }
 
     fn current_setting(&self, args: &[Value]) -> Result<Value, Interrupt> {

@@ -31,9 +31,11 @@ pub(crate) use view::Names;
 use crate::catalog::TableId;
 use crate::error::Error;
 use crate::lock::{LockTag, Request, Waiter};
+use crate::message::Message;
 use crate::mvcc::{Snapshot, TupleId};
 use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
 use crate::server::{Answer, CommandTag, Core, Rows};
+use crate::session::Block;
 use crate::types::Value;
 
 /// How far a statement got.
@@ -257,7 +259,11 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: &[Value]) -> 
     match &core.session(me).transaction {
         Some(open) if open.failed && !plan.ends_failure() => return Flow::Failed(aborted()),
         Some(_) => {}
-        None => core.begin(me, false, crate::plan::TransactionModes::default()),
+        None => {
+            let several = core.session(me).message.as_ref().is_some_and(Message::is_of_several);
+            let block = if several { Block::Implicit } else { Block::Single };
+            core.begin(me, block, crate::plan::TransactionModes::default());
+        }
     }
     if let Body::Query(query) = &plan.body {
         if query.writes && core.transaction(me).read_only {
@@ -473,8 +479,10 @@ impl Core {
 
     /// Stands in line for a lock that cannot be had at once. Ok: it was had after all.
     pub(crate) fn wait(&mut self, me: u16, tag: LockTag, mode: TableLockMode) -> Result<(), Interrupt> {
-        let limit = self.session(me).settings.lock_timeout();
-        let waiter = Waiter { session: me, tag, mode, deadline: limit.map(|limit| self.clock + limit) };
+        let settings = &self.session(me).settings;
+        let deadline = settings.lock_timeout().map(|limit| self.clock + limit);
+        let check = self.locks.timed.then(|| self.clock + settings.deadlock_timeout());
+        let waiter = Waiter { session: me, tag, mode, deadline, check, number: 0 };
         match self.locks.wait(waiter, &self.xacts) {
             Request::Granted => Ok(()),
             Request::Waits => Err(Interrupt::Wait),

@@ -9,6 +9,7 @@ use crate::mvcc::{NO_XID, State, TupleId};
 use crate::plan::{ColumnId, Expr, Isolation, OWN_ROW, TableLockMode, TransactionModes, Utility};
 use crate::sequence::Sequence;
 use crate::server::{Answer, CommandTag, Core, Rows};
+use crate::session::Block;
 use crate::types::{Value, compare as order};
 
 fn done(tag: CommandTag) -> Answer {
@@ -67,8 +68,16 @@ impl Core {
     pub(super) fn run_utility(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
         match utility {
             Utility::Begin(modes) => {
-                if !self.transaction(me).explicit {
-                    self.begin(me, true, *modes);
+                match self.transaction(me).block {
+                    Block::Single => self.begin(me, Block::Explicit, *modes),
+                    Block::Implicit => {
+                        self.set_transaction(me, *modes)?;
+                        self.transaction_mut(me).block = Block::Explicit;
+                    }
+                    Block::Explicit => {
+                        self.warn(me, "there is already a transaction in progress");
+                        self.set_transaction(me, *modes)?;
+                    }
                 }
                 Ok(done(CommandTag::Begin))
             }
@@ -104,7 +113,9 @@ impl Core {
     }
 
     fn in_block(&self, me: u16, what: &str) -> Result<(), Error> {
-        if self.transaction(me).explicit {
+        let block = self.transaction(me).block;
+        // A savepoint inside a message would have to outlive it; a lock lasts to its end.
+        if block == Block::Explicit || (block == Block::Implicit && what == "LOCK TABLE") {
             return Ok(());
         }
         Err(Error::new("25P01", format!("{what} can only be used in transaction blocks")))
@@ -112,6 +123,9 @@ impl Core {
 
     /// COMMIT and ROLLBACK; a transaction that has failed is rolled back by both.
     fn end_block(&mut self, me: u16, commit: bool) -> Answer {
+        if self.transaction(me).block != Block::Explicit {
+            self.warn(me, "there is no transaction in progress");
+        }
         let transaction = self.transaction(me);
         if commit && !transaction.failed {
             self.commit(me);

@@ -38,6 +38,18 @@ pub(crate) struct Waiter {
     pub(crate) mode: TableLockMode,
     /// When `lock_timeout` ends the wait.
     pub(crate) deadline: Option<i64>,
+    /// When `deadlock_timeout` has passed, and it looks for a deadlock, once.
+    pub(crate) check: Option<i64>,
+    /// Of those who began to wait at the same time, the one with the lower number was first. Given by [`Locks::wait`].
+    pub(crate) number: u64,
+}
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Granted,
+    TimedOut,
+    Deadlock,
 }
 
 /// How a request for a lock went.
@@ -67,8 +79,12 @@ pub(crate) struct Locks {
     pub(crate) tuples: Vec<TupleHolder>,
     advisory: Vec<advisory::Holder>,
     pub(crate) waiters: Vec<Waiter>,
-    /// Sessions whose wait is over and whose statement has not gone on yet; true: because of its deadline.
-    pub(crate) granted: VecDeque<(u16, bool)>,
+    /// Sessions whose wait is over and whose statement has not gone on yet.
+    pub(crate) granted: VecDeque<(u16, End)>,
+    /// Whether a deadlock is found when somebody's `deadlock_timeout` has passed, not when a wait closes the cycle.
+    pub(crate) timed: bool,
+    /// How many waits there were.
+    waits: u64,
 }
 
 /// Conflicts of each mode, as a bit mask. Source: PostgreSQL, `LockConflicts` in src/backend/storage/lmgr/lock.c.

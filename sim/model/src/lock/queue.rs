@@ -1,6 +1,6 @@
 //! Queues: who may have a lock now, who stands where, and who is granted what is released.
 
-use super::{LockTag, Locks, Request, TupleHolder, Waiter, conflicts};
+use super::{End, LockTag, Locks, Request, TupleHolder, Waiter, conflicts};
 use crate::mvcc::Xacts;
 use crate::plan::TableLockMode;
 
@@ -83,6 +83,11 @@ impl Locks {
             let mut against = Vec::new();
             self.holders_against(other.session, other.tag, other.mode, xacts, &mut against);
             if against.contains(&waiter.session) {
+                against.clear();
+                self.holders_against(waiter.session, waiter.tag, waiter.mode, xacts, &mut against);
+                if self.timed && against.contains(&other.session) {
+                    return Request::Deadlock;
+                }
                 place = at;
                 break;
             }
@@ -91,8 +96,9 @@ impl Locks {
             self.grant(waiter.session, waiter.tag, waiter.mode);
             return Request::Granted;
         }
-        self.waiters.insert(place, waiter);
-        if self.resolve_deadlock(waiter.session, xacts) {
+        self.waits += 1;
+        self.waiters.insert(place, Waiter { number: self.waits, ..waiter });
+        if self.timed || self.resolve_deadlock(waiter.session, xacts) {
             return Request::Waits;
         }
         self.cancel_wait(waiter.session);
@@ -118,24 +124,38 @@ impl Locks {
             if waiter.tag == tag && free {
                 self.waiters.remove(at);
                 self.grant(waiter.session, tag, waiter.mode);
-                self.granted.push_back((waiter.session, false));
+                self.granted.push_back((waiter.session, End::Granted));
             } else {
                 at += 1;
             }
         }
     }
 
-    /// Ends the waits whose deadline has passed, in the order of their deadlines.
-    pub(crate) fn expire(&mut self, now: i64) {
-        while let Some(waiter) = self.next_waiter_to_expire().filter(|waiter| waiter.deadline <= Some(now)) {
-            self.granted.push_back((waiter.session, true));
-            self.cancel_wait(waiter.session);
+    /// Does what is due to waiters until `now`, in the order in which it is due: looks for deadlocks, and ends waits.
+    pub(crate) fn expire(&mut self, now: i64, xacts: &Xacts) {
+        while let Some((due, session)) = self.next_due()
+            && due <= now
+        {
+            let waiter = self.waiters.iter_mut().find(|waiter| waiter.session == session).expect("it is due");
+            let looks = waiter.check == Some(due);
+            let end = if looks { End::Deadlock } else { End::TimedOut };
+            if looks {
+                waiter.check = None;
+            }
+            if !looks || !self.resolve_deadlock(session, xacts) {
+                self.granted.push_back((session, end));
+                self.cancel_wait(session);
+            }
         }
     }
 
-    /// The waiter with the earliest deadline.
-    pub(crate) fn next_waiter_to_expire(&self) -> Option<Waiter> {
-        self.waiters.iter().filter(|waiter| waiter.deadline.is_some()).min_by_key(|waiter| waiter.deadline).copied()
+    /// When something is due to a waiter next, and to whom.
+    pub(crate) fn next_due(&self) -> Option<(i64, u16)> {
+        let due = |waiter: &Waiter| {
+            let at = waiter.deadline.into_iter().chain(waiter.check).min()?;
+            Some((at, waiter.number, waiter.session))
+        };
+        self.waiters.iter().filter_map(due).min().map(|(at, _, session)| (at, session))
     }
 
     /// The sessions that a waiting session waits for: holders, then those ahead of it in the queue, as `pg_blocking_pids` has it.

@@ -9,7 +9,7 @@ use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use crate::error::Error;
 
@@ -36,6 +36,41 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
     let tokens = row_locks::rewrite(tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))
+}
+
+/// The texts of the statements in `sql`, without the semicolons between them and without empty ones.
+pub(crate) fn split(sql: &str) -> Result<Vec<&str>, Error> {
+    if sql.len() > TEXT_MAX {
+        return Err(Error::new("54000", format!("statement of {} bytes: at most {TEXT_MAX} are read", sql.len())));
+    }
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
+    let mut line_starts = vec![0];
+    line_starts.extend(sql.match_indices('\n').map(|(at, _)| at + 1));
+    // Locations count from 1, in characters.
+    let place = |location: Location| {
+        let index = |number: u64| usize::try_from(number).unwrap_or(1).saturating_sub(1);
+        let start = line_starts.get(index(location.line)).copied().unwrap_or(sql.len());
+        let rest = &sql[start..];
+        start + rest.char_indices().nth(index(location.column)).map_or(rest.len(), |(at, _)| at)
+    };
+    let (mut found, mut start, mut empty) = (Vec::new(), 0, true);
+    for token in &tokens {
+        match &token.token {
+            Token::SemiColon => {
+                let end = place(token.span.start);
+                if !empty {
+                    found.push(sql[start..end].trim());
+                }
+                (start, empty) = (end + 1, true);
+            }
+            Token::Whitespace(_) => {}
+            _ => empty = false,
+        }
+    }
+    if !empty {
+        found.push(sql[start..].trim());
+    }
+    Ok(found)
 }
 
 /// Runs what recurses as deep as the tree is, on a stack that holds it: without optimisation the parser takes 100 KB a level, and a

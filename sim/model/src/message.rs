@@ -1,0 +1,208 @@
+//! Messages: SQL text of one or several statements, as a client sends it without preparing anything.
+//!
+//! Several statements in one message are one transaction, an *implicit transaction block*, unless they say otherwise: the first error undoes them all and
+//! ends the message. BEGIN among them makes the block an explicit one that outlives the message, what came before it included; COMMIT and
+//! ROLLBACK end it, with a warning, and what follows is a block of its own.
+//! Source: PostgreSQL, `exec_simple_query` in src/backend/tcop/postgres.c; the manual, "Multiple Statements in a Simple Query".
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::server::{CommandTag, Core, Outcome, Prepared, Rows, Server, SessionId};
+use crate::session::Block;
+use crate::types::{Scalar, Type, Value};
+
+/// How much a [`Notice`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// `NOTICE`
+    Notice,
+    /// `WARNING`
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Notice => "NOTICE",
+            Self::Warning => "WARNING",
+        })
+    }
+}
+
+/// What a server tells a client beside its answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub severity: Severity,
+    /// PostgreSQL's primary message.
+    pub message: String,
+}
+
+/// What a message is answered: what its statements returned, in order, and the error that ended it, if one did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reply {
+    /// One a statement that was executed.
+    pub results: Vec<Returned>,
+    /// Of the statement after those.
+    pub error: Option<Error>,
+}
+
+/// What a statement of a message returned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Returned {
+    /// What was done.
+    pub tag: CommandTag,
+    /// Names and types of the columns; none for a statement that returns no rows.
+    pub columns: Vec<(Arc<str>, Type)>,
+    /// The rows.
+    pub rows: Rows,
+}
+
+/// A message that a session is working on.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    statements: Arc<[Arc<str>]>,
+    /// How many were begun.
+    next: usize,
+    reply: Reply,
+}
+
+impl Message {
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.statements.len() > 1
+    }
+}
+
+impl Server {
+    /// Sends a message of any number of statements on a session that waits for nothing. None: it waits; its reply comes from
+    /// [`Server::next_reply`].
+    pub fn send(&mut self, session: SessionId, sql: &str) -> Option<Reply> {
+        let me = session.number();
+        assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its message is not answered");
+        let statements = match self.statements_of(sql) {
+            Ok(statements) => statements,
+            Err(error) => {
+                let error = self.core.fail_to_compile(me, error);
+                return Some(Reply { results: Vec::new(), error: Some(error) });
+            }
+        };
+        self.core.session_mut(me).message = Some(Message { statements, next: 0, reply: Reply::default() });
+        self.go_on_with_message(me)
+    }
+
+    /// The reply to the next message that had waited, in the order in which the waits ended.
+    pub fn next_reply(&mut self) -> Option<(SessionId, Reply)> {
+        while let Some((me, prepared, outcome)) = self.go_on_with_next() {
+            self.note(me, prepared, outcome);
+            if let Some(reply) = self.go_on_with_message(me) {
+                return Some((SessionId(u32::from(me)), reply));
+            }
+        }
+        None
+    }
+
+    /// What a session was told since this was last asked.
+    pub fn take_notices(&mut self, session: SessionId) -> Vec<Notice> {
+        std::mem::take(&mut self.core.session_mut(session.number()).notices)
+    }
+
+    /// A value as PostgreSQL's output function prints it; NULL has no text.
+    pub fn output(&self, value: &Value, ty: Type) -> Option<String> {
+        match (value, ty) {
+            (Value::Int(oid), Type::Scalar(Scalar::Regclass)) => Some(self.core.catalog.relation_text(*oid)),
+            _ => value.to_text(ty),
+        }
+    }
+
+    /// The texts of a message's statements: all of it is parsed before any of it is executed.
+    fn statements_of(&mut self, sql: &str) -> Result<Arc<[Arc<str>]>, Error> {
+        if let Some(known) = self.messages.get(sql) {
+            return Ok(known.clone());
+        }
+        let mut statements = Vec::new();
+        for text in crate::parse::split(sql)? {
+            crate::parse::parse(text).map_err(|error| unsure(text, error))?;
+            statements.push(text.into());
+        }
+        let statements: Arc<[Arc<str>]> = statements.into();
+        self.messages.insert(sql.into(), statements.clone());
+        Ok(statements)
+    }
+
+    /// Executes what is left of a session's message; none: it waits.
+    fn go_on_with_message(&mut self, me: u16) -> Option<Reply> {
+        let session = SessionId(u32::from(me));
+        loop {
+            let message = self.core.session_mut(me).message.as_mut()?;
+            let over = message.reply.error.is_some() || message.next == message.statements.len();
+            if over {
+                let reply = std::mem::take(&mut message.reply);
+                self.core.session_mut(me).message = None;
+                self.core.end_of_message(me);
+                return Some(reply);
+            }
+            let statement = message.statements[message.next].clone();
+            message.next += 1;
+            match self.prepare(&statement) {
+                Err(error) => {
+                    let error = self.core.fail_to_compile(me, error);
+                    self.note_error(me, error);
+                }
+                Ok(prepared) => match self.execute(session, prepared, &[]) {
+                    Outcome::Waits => return None,
+                    outcome => self.note(me, prepared, outcome),
+                },
+            }
+        }
+    }
+
+    /// Adds what became of a statement to the reply.
+    fn note(&mut self, me: u16, prepared: Prepared, outcome: Outcome) {
+        match outcome {
+            Outcome::Done(answer) => {
+                let columns = self.columns(prepared).map(|(name, ty)| (name.into(), ty)).collect();
+                let returned = Returned { tag: answer.tag, columns, rows: answer.rows };
+                if let Some(message) = &mut self.core.session_mut(me).message {
+                    message.reply.results.push(returned);
+                }
+            }
+            Outcome::Failed(error) => self.note_error(me, error),
+            Outcome::Waits => unreachable!("it has an outcome"),
+        }
+    }
+
+    fn note_error(&mut self, me: u16, error: Error) {
+        if let Some(message) = &mut self.core.session_mut(me).message {
+            message.reply.error = Some(error);
+        }
+    }
+}
+
+impl Core {
+    /// Tells a session's client something.
+    pub(crate) fn tell(&mut self, me: u16, severity: Severity, message: impl Into<String>) {
+        self.session_mut(me).notices.push(Notice { severity, message: message.into() });
+    }
+
+    pub(crate) fn warn(&mut self, me: u16, message: &str) {
+        self.tell(me, Severity::Warning, message);
+    }
+
+    /// An implicit block ends with its message.
+    fn end_of_message(&mut self, me: u16) {
+        if self.session(me).transaction.as_ref().is_some_and(|open| open.block == Block::Implicit) {
+            self.commit(me);
+        }
+    }
+}
+
+/// PostgreSQL's grammar is larger than the parser's here: what that cannot read may be a statement all the same.
+fn unsure(text: &str, error: Error) -> Error {
+    if error.sqlstate != "42601" {
+        return error;
+    }
+    let words: Vec<&str> = text.split_whitespace().take(3).collect();
+    Error::refused(format_args!("what its parser cannot read, or is no SQL: {} .. ({})", words.join(" "), error.message))
+}

@@ -1,0 +1,97 @@
+//! Databases that are talked to as `psql` and `isolationtester` do it: messages of any SQL, answers as text.
+//!
+//! [`super::Database`] steps single statements and is made for millions of runs; here a message may hold several statements, or text that is no
+//! SQL at all, and what counts is what a user sees: rows as text, notices, notifications, the words of an error.
+
+mod model;
+mod postgres;
+
+pub use model::ModelMessages;
+pub use postgres::PostgresMessages;
+
+/// A number of connections to one database, each with at most one message under way. Number 0 is nobody's session: setups and teardowns
+/// go through it.
+pub trait Messages {
+    /// An empty database, and connections that nothing was sent on.
+    fn restart(&mut self) -> Result<(), Trouble>;
+
+    /// Sends a message on a connection that has none under way.
+    fn send(&mut self, connection: usize, sql: &str) -> Result<(), Trouble>;
+
+    /// Waits for a message's answer: true when it is there. Without patience no longer than until it waits for a lock.
+    fn wait(&mut self, connection: usize, patience: Patience) -> Result<bool, Trouble>;
+
+    /// What a message was answered that [`Messages::wait`] says is answered.
+    fn answer(&mut self, connection: usize) -> Result<Answer, Trouble>;
+
+    /// What came on a connection beside answers since this was last asked, a message each, as libpq words it.
+    fn notices(&mut self, connection: usize) -> Vec<String>;
+
+    /// Lets time pass: for somebody who waits for something that only time can bring.
+    fn pass_time(&mut self) -> Result<(), Trouble>;
+}
+
+/// How long [`Messages::wait`] waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it is answered, or waits for a lock that somebody else has.
+    UntilBlocked,
+    /// Until it is answered.
+    UntilAnswered,
+}
+
+/// What a message was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// In order.
+    pub parts: Vec<Part>,
+    /// What had been notified by then.
+    pub notifications: Vec<Notification>,
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A statement that returns no rows was executed.
+    Done,
+    /// A statement's rows.
+    Rows(Table),
+    /// The error that ended the message.
+    Error {
+        /// `ERROR`, `FATAL`
+        severity: String,
+        /// PostgreSQL's primary message.
+        message: String,
+    },
+}
+
+/// Rows as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The columns' names.
+    pub columns: Vec<String>,
+    /// As many values each; none: NULL.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// What LISTEN brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel.
+    pub channel: String,
+    /// The text that was sent along.
+    pub payload: String,
+    /// The connection that sent it, or else its server process.
+    pub sender: Result<usize, i32>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The model does not support this.
+    Refused(String),
+    /// It waits, and nothing that could end the wait is going to happen.
+    Stuck,
+    /// No server, or one that died.
+    Environment(String),
+}

@@ -1,0 +1,96 @@
+//! The model as [`Messages`]: waits are exact, and time passes only while somebody has nothing else to wait for.
+
+use std::collections::BTreeMap;
+
+use skiptrace_model::{Reply, Server, SessionId};
+
+use super::{Answer, Messages, Part, Patience, Table, Trouble};
+
+/// A model server and its connections.
+pub struct ModelMessages {
+    server: Server,
+    connections: Vec<SessionId>,
+    /// Replies that nobody has fetched, by connection.
+    replies: BTreeMap<usize, Reply>,
+}
+
+impl ModelMessages {
+    /// An empty database with so many connections.
+    pub fn new(connections: usize) -> Self {
+        let mut server = Server::new();
+        server.heed_deadlock_timeout();
+        let connections = (0..connections).map(|_| server.connect()).collect();
+        Self { server, connections, replies: BTreeMap::new() }
+    }
+
+    /// Lets everybody go on who can.
+    fn settle(&mut self) -> Result<(), Trouble> {
+        while let Some((session, reply)) = self.server.next_reply() {
+            let connection = self.connections.iter().position(|known| *known == session).expect("a connection of ours");
+            self.keep(connection, reply)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, connection: usize, reply: Reply) -> Result<(), Trouble> {
+        if let Some(error) = reply.error.as_ref().filter(|error| error.is_refusal()) {
+            return Err(Trouble::Refused(error.message.clone()));
+        }
+        self.replies.insert(connection, reply);
+        Ok(())
+    }
+}
+
+impl Messages for ModelMessages {
+    fn restart(&mut self) -> Result<(), Trouble> {
+        *self = Self::new(self.connections.len());
+        Ok(())
+    }
+
+    fn send(&mut self, connection: usize, sql: &str) -> Result<(), Trouble> {
+        assert!(!self.replies.contains_key(&connection), "connection {connection} has an answer to fetch");
+        if let Some(reply) = self.server.send(self.connections[connection], sql) {
+            self.keep(connection, reply)?;
+        }
+        self.settle()
+    }
+
+    fn wait(&mut self, connection: usize, patience: Patience) -> Result<bool, Trouble> {
+        while patience == Patience::UntilAnswered && !self.replies.contains_key(&connection) {
+            self.pass_time()?;
+        }
+        Ok(self.replies.contains_key(&connection))
+    }
+
+    fn answer(&mut self, connection: usize) -> Result<Answer, Trouble> {
+        let reply = self.replies.remove(&connection).expect("an answer is there");
+        let mut parts = Vec::new();
+        for returned in reply.results {
+            if returned.columns.is_empty() {
+                parts.push(Part::Done);
+                continue;
+            }
+            let cells = |row: &[_]| {
+                let values = row.iter().zip(&returned.columns);
+                values.map(|(value, (_, ty))| self.server.output(value, *ty)).collect()
+            };
+            parts.push(Part::Rows(Table {
+                columns: returned.columns.iter().map(|(name, _)| name.to_string()).collect(),
+                rows: returned.rows.iter().map(cells).collect(),
+            }));
+        }
+        parts.extend(reply.error.map(|error| Part::Error { severity: "ERROR".to_owned(), message: error.message }));
+        Ok(Answer { parts, notifications: Vec::new() })
+    }
+
+    fn notices(&mut self, connection: usize) -> Vec<String> {
+        let notices = self.server.take_notices(self.connections[connection]);
+        notices.into_iter().map(|notice| format!("{}:  {}\n", notice.severity, notice.message)).collect()
+    }
+
+    fn pass_time(&mut self) -> Result<(), Trouble> {
+        let next = self.server.next_deadline().ok_or(Trouble::Stuck)?;
+        self.server.advance_clock((next - self.server.clock()).max(0));
+        self.settle()
+    }
+}

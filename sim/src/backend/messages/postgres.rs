@@ -1,0 +1,251 @@
+//! A real server as [`Messages`], with libpq's and isolationtester's eyes.
+//!
+//! Whether a connection waits for a lock is asked of the server every ten milliseconds, through a connection of its own, with the function that isolationtester
+//! uses. Source: PostgreSQL, src/test/isolation/isolationtester.c, `try_complete_step`; src/backend/utils/adt/lockfuncs.c.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::DbError;
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
+
+use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
+use crate::backend::testbed::{Database, TestBed, chain};
+
+/// How often the server is asked who waits.
+const LOOK: Duration = Duration::from_millis(10);
+/// A step that takes longer never comes back, unless `PGISOLATIONTIMEOUT` says otherwise.
+const STEP_SECONDS_MAX: u64 = 60;
+
+/// A database on a test bed's server and connections to it.
+pub struct PostgresMessages<'bed> {
+    // Before the database: they go first.
+    connections: Vec<Connection>,
+    watch: Client,
+    runtime: Runtime,
+    /// How many looks a step may take.
+    looks_max: u32,
+    /// How many times time was let pass since an answer came.
+    idle: u32,
+    database: Database<'bed>,
+    bed: &'bed TestBed,
+    names: Vec<String>,
+}
+
+struct Connection {
+    client: Arc<Client>,
+    pid: i32,
+    inbox: Arc<Mutex<Inbox>>,
+    flight: Option<JoinHandle<Result<Vec<Part>, tokio_postgres::Error>>>,
+    parts: Option<Vec<Part>>,
+}
+
+/// What came beside answers.
+#[derive(Default)]
+struct Inbox {
+    notices: Vec<String>,
+    notifications: Vec<tokio_postgres::Notification>,
+}
+
+impl<'bed> PostgresMessages<'bed> {
+    /// A database on `bed`'s server, and a connection for each of `names`.
+    pub fn open(bed: &'bed TestBed, names: &[String]) -> Result<Self, Trouble> {
+        let seconds = std::env::var("PGISOLATIONTIMEOUT").ok().and_then(|text| text.parse().ok());
+        let looks = seconds.unwrap_or(STEP_SECONDS_MAX).saturating_mul(100).clamp(1, u64::from(u32::MAX));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Trouble::Environment(error.to_string()))?;
+        let (database, connections, watch) = fresh(bed, &runtime, names)?;
+        let looks_max = u32::try_from(looks).expect("clamped");
+        Ok(Self { connections, watch, runtime, looks_max, idle: 0, database, bed, names: names.to_vec() })
+    }
+
+    fn trouble(&self, error: &tokio_postgres::Error) -> Trouble {
+        Trouble::Environment(self.bed.diagnose(&chain(error)).to_string())
+    }
+
+    /// Whether somebody of ours keeps a connection from going on.
+    fn is_blocked(&self, connection: usize) -> Result<bool, Trouble> {
+        let pids: Vec<i32> = self.connections[1..].iter().map(|connection| connection.pid).collect();
+        let pid = self.connections[connection].pid;
+        let sql = "SELECT pg_catalog.pg_isolation_test_session_is_blocked($1, $2)";
+        let row = self.runtime.block_on(self.watch.query_one(sql, &[&pid, &pids]));
+        row.map(|row| row.get(0)).map_err(|error| self.trouble(&error))
+    }
+}
+
+fn fresh<'bed>(
+    bed: &'bed TestBed,
+    runtime: &Runtime,
+    names: &[String],
+) -> Result<(Database<'bed>, Vec<Connection>, Client), Trouble> {
+    let database = bed.create_database("spec").map_err(|error| Trouble::Environment(error.to_string()))?;
+    let lost = |error: tokio_postgres::Error| Trouble::Environment(bed.diagnose(&chain(&error)).to_string());
+    let url = database.url();
+    let opened = runtime.block_on(async {
+        // As the server itself is set up, in English: what the test bed sets for stepping is not isolationtester's.
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+        tokio::spawn(connection);
+        client.simple_query(&format!("ALTER DATABASE \"{}\" RESET ALL", database.name())).await?;
+        // Where only a superuser may, others do without.
+        let english = format!("ALTER DATABASE \"{}\" SET lc_messages = 'C'", database.name());
+        let _ = client.simple_query(&english).await;
+        let mut connections = Vec::new();
+        for name in names {
+            connections.push(Connection::open(&url, name).await?);
+        }
+        Ok((connections, client))
+    });
+    let (connections, watch) = opened.map_err(lost)?;
+    Ok((database, connections, watch))
+}
+
+impl Connection {
+    async fn open(url: &str, name: &str) -> Result<Self, tokio_postgres::Error> {
+        let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let receiver = inbox.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                let mut inbox = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+                match message {
+                    AsyncMessage::Notice(notice) => inbox.notices.push(words(&notice)),
+                    AsyncMessage::Notification(notification) => inbox.notifications.push(notification),
+                    _ => {}
+                }
+            }
+        });
+        let set = "SELECT pg_backend_pid(), \
+                   set_config('application_name', current_setting('application_name') || '/' || $1, false)";
+        let row = client.query_one(set, &[&name]).await?;
+        Ok(Self { client: Arc::new(client), pid: row.get(0), inbox, flight: None, parts: None })
+    }
+}
+
+/// A notice as libpq shows it by default. Source: PostgreSQL, fe-protocol3.c, `pqBuildErrorMessage3`.
+fn words(notice: &DbError) -> String {
+    let mut text = format!("{}:  {}\n", notice.severity(), notice.message());
+    for (label, more) in [("DETAIL", notice.detail()), ("HINT", notice.hint())] {
+        if let Some(more) = more {
+            text.push_str(&format!("{label}:  {more}\n"));
+        }
+    }
+    text
+}
+
+/// Sends a message and collects what it is answered.
+async fn talk(client: Arc<Client>, sql: String) -> Result<Vec<Part>, tokio_postgres::Error> {
+    let mut parts = Vec::new();
+    let mut table = None;
+    let answered: Result<(), tokio_postgres::Error> = async {
+        let mut messages = std::pin::pin!(client.simple_query_raw(&sql).await?);
+        while let Some(message) = messages.try_next().await? {
+            match message {
+                SimpleQueryMessage::RowDescription(columns) => {
+                    let columns = columns.iter().map(|column| column.name().to_owned()).collect();
+                    table = Some(Table { columns, rows: Vec::new() });
+                }
+                SimpleQueryMessage::Row(row) => {
+                    let values = (0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect();
+                    if let Some(table) = &mut table {
+                        table.rows.push(values);
+                    }
+                }
+                SimpleQueryMessage::CommandComplete(_) => parts.push(table.take().map_or(Part::Done, Part::Rows)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+    .await;
+    match answered {
+        Ok(()) => {}
+        Err(error) => match error.as_db_error() {
+            Some(error) => {
+                let (severity, message) = (error.severity().to_owned(), error.message().to_owned());
+                parts.push(Part::Error { severity, message });
+            }
+            None => return Err(error),
+        },
+    }
+    Ok(parts)
+}
+
+impl Messages for PostgresMessages<'_> {
+    fn restart(&mut self) -> Result<(), Trouble> {
+        let (database, connections, watch) = fresh(self.bed, &self.runtime, &self.names)?;
+        self.connections = connections;
+        self.watch = watch;
+        self.database = database;
+        self.idle = 0;
+        Ok(())
+    }
+
+    fn send(&mut self, connection: usize, sql: &str) -> Result<(), Trouble> {
+        let connection = &mut self.connections[connection];
+        assert!(connection.flight.is_none() && connection.parts.is_none(), "a message is under way");
+        connection.flight = Some(self.runtime.spawn(talk(connection.client.clone(), sql.to_owned())));
+        Ok(())
+    }
+
+    fn wait(&mut self, number: usize, patience: Patience) -> Result<bool, Trouble> {
+        for _ in 0..self.looks_max {
+            let connection = &mut self.connections[number];
+            let Some(flight) = &mut connection.flight else { return Ok(connection.parts.is_some()) };
+            if let Ok(ended) = self.runtime.block_on(async { tokio::time::timeout(LOOK, flight).await }) {
+                let parts = ended.map_err(|error| Trouble::Environment(error.to_string()))?;
+                let connection = &mut self.connections[number];
+                connection.flight = None;
+                self.idle = 0;
+                match parts {
+                    Ok(parts) => connection.parts = Some(parts),
+                    Err(error) => return Err(self.trouble(&error)),
+                }
+                return Ok(true);
+            }
+            if patience == Patience::UntilBlocked && self.is_blocked(number)? {
+                let flight = self.connections[number].flight.as_ref();
+                if !flight.is_some_and(JoinHandle::is_finished) {
+                    return Ok(false);
+                }
+            }
+        }
+        Err(Trouble::Stuck)
+    }
+
+    fn answer(&mut self, number: usize) -> Result<Answer, Trouble> {
+        // A notification may stand right behind the answer.
+        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+        let connection = &mut self.connections[number];
+        let parts = connection.parts.take().expect("an answer is there");
+        let mut inbox = connection.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = std::mem::take(&mut inbox.notifications);
+        drop(inbox);
+        let sender = |pid: i32| self.connections[1..].iter().position(|c| c.pid == pid).map_or(Err(pid), |at| Ok(at + 1));
+        let told = |arrived: tokio_postgres::Notification| Notification {
+            channel: arrived.channel().to_owned(),
+            payload: arrived.payload().to_owned(),
+            sender: sender(arrived.process_id()),
+        };
+        Ok(Answer { parts, notifications: arrived.into_iter().map(told).collect() })
+    }
+
+    fn notices(&mut self, connection: usize) -> Vec<String> {
+        let mut inbox = self.connections[connection].inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut inbox.notices)
+    }
+
+    fn pass_time(&mut self) -> Result<(), Trouble> {
+        self.idle += 1;
+        if self.idle > self.looks_max {
+            return Err(Trouble::Stuck);
+        }
+        self.runtime.block_on(tokio::time::sleep(LOOK));
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! `skiptrace spec`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::args::{Format, On, Spec as Args};
+use super::ground::Ground;
+use super::progress::{Progress, Stopwatch};
+use super::{Context, Failure};
+use crate::backend::BackendError;
+use crate::backend::messages::{Messages, ModelMessages, PostgresMessages, Trouble};
+use crate::exit::Exit;
+use crate::report::paint::Tone;
+use crate::spec::compare::{Comparison, compare};
+use crate::spec::run::{End, PermutationRun, connection_names, heading, permutation};
+use crate::spec::{PermutationStep, Spec};
+
+pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failure> {
+    if args.file.len() > 1 && !args.expect.is_empty() {
+        return Err(Failure::new(Exit::Usage, "--expect tells what one file prints: give one FILE"));
+    }
+    let mut specs = Vec::with_capacity(args.file.len());
+    for file in &args.file {
+        specs.push((file, read(file)?));
+    }
+    let mut expected = Vec::new();
+    for file in &args.expect {
+        expected.push((file.display().to_string(), text_of(file)?));
+    }
+    let mut backends = args.on.clone();
+    backends.dedup();
+    let mut grounds = Vec::new();
+    for on in backends {
+        grounds.push((on, Ground::acquire(on)?));
+    }
+    let mut tally = Tally::default();
+    for (file, spec) in &specs {
+        run_file(args, (file, spec), (&grounds, &expected), context, &mut tally)?;
+    }
+    Ok(tally.exit())
+}
+
+fn text_of(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", file.display())))
+}
+
+fn read(file: &Path) -> Result<Spec, Failure> {
+    let text = text_of(file)?;
+    Spec::parse(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}:{error}", file.display())))
+}
+
+/// What has been found in all files.
+#[derive(Default)]
+struct Tally {
+    differs: bool,
+    stuck: bool,
+    refused: bool,
+    setup_failed: bool,
+}
+
+impl Tally {
+    fn exit(&self) -> Exit {
+        match self {
+            Self { setup_failed: true, .. } => Exit::Usage,
+            Self { differs: true, .. } => Exit::Violated,
+            Self { stuck: true, .. } => Exit::Stuck,
+            Self { refused: true, .. } => Exit::Refused,
+            _ => Exit::Expected,
+        }
+    }
+}
+
+/// A file's permutations on one database.
+struct FileRun {
+    on: On,
+    runs: Vec<PermutationRun>,
+}
+
+fn run_file(
+    args: &Args,
+    (file, spec): (&PathBuf, &Spec),
+    (grounds, expected): (&[(On, Ground)], &[(String, String)]),
+    context: &mut Context<'_>,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    // Text goes out while it comes in, unless it is to be compared first.
+    let prints = args.format == Format::Text && expected.is_empty() && grounds.len() == 1;
+    let heading = heading(spec);
+    if prints {
+        context.out.text(&heading);
+    }
+    let mut all = Vec::new();
+    for (on, ground) in grounds {
+        let runs = run_on(file, spec, ground, prints, context)?;
+        all.push(FileRun { on: *on, runs });
+    }
+    let mut comparisons: Vec<Option<Comparison>> =
+        all.iter().map(|run| (!expected.is_empty()).then(|| compare(&heading, &run.runs, expected))).collect();
+    if let [first, second] = all.as_slice()
+        && expected.is_empty()
+    {
+        let text: String = std::iter::once(heading.as_str()).chain(first.runs.iter().map(|r| r.output.as_str())).collect();
+        comparisons[1] = Some(compare(&heading, &second.runs, &[(first.on.name().to_owned(), text)]));
+    }
+    for (run, comparison) in all.iter().zip(&comparisons) {
+        if args.format == Format::Json {
+            json(file, spec, run, comparison.as_ref(), context);
+        } else if let Some(comparison) = comparison {
+            context.out.text(&comparison.diff);
+        }
+        tally.differs |= comparison.as_ref().is_some_and(Comparison::differs);
+        complain(file, run, context, tally);
+    }
+    Ok(())
+}
+
+fn run_on(
+    file: &Path,
+    spec: &Spec,
+    ground: &Ground,
+    prints: bool,
+    context: &mut Context<'_>,
+) -> Result<Vec<PermutationRun>, Failure> {
+    let lost = |message: String| Failure::from(BackendError::Environment(message));
+    let mut database: Box<dyn Messages + '_> = match ground {
+        Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
+        Ground::Postgres(bed) => match PostgresMessages::open(bed, &connection_names(spec)) {
+            Ok(database) => Box::new(database),
+            Err(Trouble::Environment(message)) => return Err(lost(message)),
+            Err(other) => return Err(lost(format!("{other:?}"))),
+        },
+    };
+    let permutations: Vec<Vec<PermutationStep>> = spec.interleavings();
+    let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let terminal = context.err.is_terminal() && !(prints && context.out.is_terminal());
+    let progress = Progress::new(&name, Some(permutations.len() as u64), Stopwatch::start(), terminal);
+    let mut runs = Vec::with_capacity(permutations.len());
+    for steps in &permutations {
+        let run = permutation(spec, steps, &mut *database).map_err(lost)?;
+        if prints {
+            context.out.text(&run.output);
+        }
+        progress.add(1);
+        let over = matches!(run.end, End::SetupFailed(_)) || context.out.is_closed();
+        runs.push(run);
+        if over {
+            break;
+        }
+    }
+    progress.finish();
+    Ok(runs)
+}
+
+/// Says on standard error what has not ended well.
+fn complain(file: &Path, run: &FileRun, context: &mut Context<'_>, tally: &mut Tally) {
+    let file = file.display();
+    let mut refused: Vec<(&str, Vec<&PermutationRun>)> = Vec::new();
+    for one in &run.runs {
+        for complaint in &one.complaints {
+            context.err.line(&format!("{file}: {complaint}"));
+        }
+        match &one.end {
+            End::Done => {}
+            End::SetupFailed(message) => {
+                tally.setup_failed = true;
+                let label = context.err.paint().tone(Tone::Bad, "error:");
+                context.err.line(&format!("{label} {file}: {message}"));
+            }
+            End::Stuck(what) => {
+                tally.stuck = true;
+                let label = context.err.paint().tone(Tone::Bad, "stuck:");
+                let steps = one.steps.join(" ");
+                context.err.line(&format!("{label} {file}: {what} never comes back, in permutation {steps}"));
+            }
+            End::Refused(construct) => {
+                tally.refused = true;
+                match refused.iter_mut().find(|(known, _)| known == construct) {
+                    Some((_, runs)) => runs.push(one),
+                    None => refused.push((construct, vec![one])),
+                }
+            }
+        }
+    }
+    for (construct, runs) in refused {
+        let label = context.err.paint().tone(Tone::Notable, "refused:");
+        let (some, all) = (runs.len(), run.runs.len());
+        context.err.line(&format!("{label} {file}: {construct}: in {some} of {all} permutations"));
+        if some < all {
+            for one in runs {
+                context.err.line(&format!("  permutation {}", one.steps.join(" ")));
+            }
+        }
+    }
+}
+
+/// A line of `--format json`.
+#[derive(Serialize)]
+struct Line<'l> {
+    file: String,
+    on: &'static str,
+    permutation: &'l [String],
+    /// `done`, `refused`, `stuck`, `setup_failed`
+    end: &'static str,
+    /// What was refused, what is stuck, what failed.
+    reason: Option<&'l str>,
+    /// `same`, `refused`, `different`; null: there was nothing to compare with.
+    compared: Option<&'static str>,
+    output: &'l str,
+}
+
+fn json(file: &Path, spec: &Spec, run: &FileRun, comparison: Option<&Comparison>, context: &mut Context<'_>) {
+    debug_assert!(!spec.sessions.is_empty());
+    for (number, one) in run.runs.iter().enumerate() {
+        let (end, reason) = match &one.end {
+            End::Done => ("done", None),
+            End::Refused(construct) => ("refused", Some(construct.as_str())),
+            End::Stuck(what) => ("stuck", Some(what.as_str())),
+            End::SetupFailed(message) => ("setup_failed", Some(message.as_str())),
+        };
+        let line = Line {
+            file: file.display().to_string(),
+            on: run.on.name(),
+            permutation: &one.steps,
+            end,
+            reason,
+            compared: comparison.map(|comparison| comparison.permutations[number].name()),
+            output: &one.output,
+        };
+        context.out.line(&serde_json::to_string(&line).expect("a line can be written"));
+    }
+}

@@ -1,0 +1,300 @@
+//! Runs a spec's permutations and writes down what isolationtester would print.
+//!
+//! What is printed does not only depend on what the database does, but also on when each session is looked at. So the order in which this looks is
+//! isolationtester's, line by line: a step that was sent, then those that were waiting before, in the order in which they began to wait.
+//! Source: PostgreSQL, src/test/isolation/isolationtester.c: `run_permutation`, `try_complete_steps`, `try_complete_step`.
+
+use super::print::table;
+use super::{Marker, PermutationStep, Spec, StepId};
+use crate::backend::messages::{Answer, Messages, Part, Patience, Trouble};
+
+/// How a permutation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All its steps were answered.
+    Done,
+    /// The model does not support this.
+    Refused(String),
+    /// This step, or this setup or teardown, never comes back.
+    Stuck(String),
+    /// The setup is wrong: PostgreSQL's words.
+    SetupFailed(String),
+}
+
+/// A permutation that was run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermutationRun {
+    /// The names of its steps.
+    pub steps: Vec<String>,
+    /// What isolationtester prints; where it did not end well: as far as it came.
+    pub output: String,
+    /// What went to standard error, of teardowns that failed.
+    pub complaints: Vec<String>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// What isolationtester prints before the first permutation: steps that are never used, and how many sessions there are.
+pub fn heading(spec: &Spec) -> String {
+    let mut text = String::new();
+    let used = |id: StepId| spec.permutations.iter().flatten().any(|step| step.step == id);
+    let ids = spec.sessions.iter().enumerate().flat_map(|(session, steps)| {
+        (0..steps.steps.len()).map(move |step| StepId { session, step })
+    });
+    let mut unused: Vec<&str> = ids.filter(|id| !used(*id)).map(|id| spec.step(id).name.as_str()).collect();
+    unused.sort_unstable();
+    if !spec.permutations.is_empty() {
+        for name in unused {
+            text.push_str(&format!("unused step name: {name}\n"));
+        }
+    }
+    text + &format!("Parsed test spec with {} sessions\n", spec.sessions.len())
+}
+
+/// The names of a spec's connections, as `application_name` shows them.
+pub fn connection_names(spec: &Spec) -> Vec<String> {
+    let sessions = spec.sessions.iter().map(|session| session.name.clone());
+    std::iter::once("control connection".to_owned()).chain(sessions).collect()
+}
+
+/// Runs one permutation: setups, steps, teardowns. Errs where there is no database any more.
+pub fn permutation(
+    spec: &Spec,
+    steps: &[PermutationStep],
+    database: &mut dyn Messages,
+) -> Result<PermutationRun, String> {
+    let names: Vec<String> = steps.iter().map(|step| spec.step(step.step).name.clone()).collect();
+    let output = format!("\nstarting permutation: {}\n", names.join(" "));
+    let mut run = Run {
+        spec,
+        steps,
+        database,
+        output,
+        complaints: Vec::new(),
+        at: String::new(),
+        active: vec![None; spec.sessions.len()],
+        waiting: Vec::new(),
+        notices: vec![0; spec.sessions.len()],
+        targets: vec![Vec::new(); steps.len()],
+        any_new_notice: false,
+    };
+    let end = match run.run() {
+        Ok(end) => end,
+        Err(Trouble::Refused(construct)) => End::Refused(construct),
+        Err(Trouble::Stuck) => End::Stuck(std::mem::take(&mut run.at)),
+        Err(Trouble::Environment(message)) => return Err(message),
+    };
+    let Run { output, complaints, .. } = run;
+    if matches!(end, End::Refused(_) | End::Stuck(_)) {
+        // What was left behind would be in the next one's way.
+        match database.restart() {
+            Err(Trouble::Environment(message)) => return Err(message),
+            _ => {}
+        }
+    }
+    Ok(PermutationRun { steps: names, output, complaints, end })
+}
+
+/// A step in the permutation, by place.
+type Place = usize;
+
+struct Run<'r> {
+    spec: &'r Spec,
+    steps: &'r [PermutationStep],
+    database: &'r mut dyn Messages,
+    output: String,
+    complaints: Vec<String>,
+    /// What is waited for.
+    at: String,
+    /// Each session's step that is not reported yet.
+    active: Vec<Option<Place>>,
+    /// In the order in which they began to wait.
+    waiting: Vec<Place>,
+    /// How many each session has brought.
+    notices: Vec<u32>,
+    /// For each step and marker: how many notices release it.
+    targets: Vec<Vec<u32>>,
+    any_new_notice: bool,
+}
+
+impl Run<'_> {
+    fn run(&mut self) -> Result<End, Trouble> {
+        let spec = self.spec;
+        for sql in &spec.setups {
+            if let Err(error) = self.exec(0, sql, "the setup")? {
+                return Ok(End::SetupFailed(format!("setup failed: {error}")));
+            }
+        }
+        for (number, session) in spec.sessions.iter().enumerate() {
+            let Some(sql) = &session.setup else { continue };
+            if let Err(error) = self.exec(number + 1, sql, &format!("the setup of session {}", session.name))? {
+                return Ok(End::SetupFailed(format!("setup of session {} failed: {error}", session.name)));
+            }
+        }
+        for place in 0..self.steps.len() {
+            self.step(place)?;
+        }
+        self.at = "the last steps".to_owned();
+        self.complete_waiting(Patience::UntilAnswered)?;
+        if let Some(place) = self.waiting.first() {
+            self.at = format!("step {}: steps wait for each other", self.name(*place));
+            return Err(Trouble::Stuck);
+        }
+        for (number, session) in spec.sessions.iter().enumerate() {
+            let Some(sql) = &session.teardown else { continue };
+            if let Err(error) = self.exec(number + 1, sql, &format!("the teardown of session {}", session.name))? {
+                self.complaints.push(format!("teardown of session {} failed: {error}", session.name));
+            }
+        }
+        if let Some(sql) = &spec.teardown
+            && let Err(error) = self.exec(0, sql, "the teardown")?
+        {
+            self.complaints.push(format!("teardown failed: {error}"));
+        }
+        Ok(End::Done)
+    }
+
+    fn name(&self, place: Place) -> &str {
+        &self.spec.step(self.steps[place].step).name
+    }
+
+    fn session(&self, place: Place) -> usize {
+        self.steps[place].step.session
+    }
+
+    /// Sends a message and waits for its answer, of which only the last result is printed, as `PQexec` returns it.
+    fn exec(&mut self, connection: usize, sql: &str, what: &str) -> Result<Result<(), String>, Trouble> {
+        what.clone_into(&mut self.at);
+        self.database.send(connection, sql)?;
+        self.database.wait(connection, Patience::UntilAnswered)?;
+        self.print_notices(connection);
+        match self.database.answer(connection)?.parts.pop() {
+            Some(Part::Error { severity, message }) => return Ok(Err(format!("{severity}:  {message}"))),
+            Some(Part::Rows(rows)) => self.output.push_str(&table(&rows)),
+            Some(Part::Done) | None => {}
+        }
+        Ok(Ok(()))
+    }
+
+    /// The control connection's are nobody's business.
+    fn print_notices(&mut self, connection: usize) {
+        for notice in self.database.notices(connection) {
+            let Some(session) = connection.checked_sub(1) else { continue };
+            self.output.push_str(&format!("{}: {notice}", self.spec.sessions[session].name));
+            self.notices[session] += 1;
+            self.any_new_notice = true;
+        }
+    }
+
+    fn step(&mut self, place: Place) -> Result<(), Trouble> {
+        let session = self.session(place);
+        while let Some(old) = self.active[session] {
+            self.at = format!("step {}", self.name(old));
+            let before = (self.waiting.clone(), self.notices.clone());
+            if self.complete(old, Patience::UntilAnswered, true)? {
+                self.waiting.retain(|waiting| *waiting != old);
+            }
+            self.complete_waiting(Patience::UntilBlocked)?;
+            if self.active[session].is_some() && before == (self.waiting.clone(), self.notices.clone()) {
+                self.database.pass_time()?;
+            }
+        }
+        let step = self.spec.step(self.steps[place].step);
+        self.at = format!("step {}", step.name);
+        self.database.send(session + 1, &step.sql)?;
+        self.active[session] = Some(place);
+        self.targets[place] = self.steps[place].markers.iter().map(|marker| self.target(marker)).collect();
+        let done = self.complete(place, Patience::UntilBlocked, false)?;
+        self.complete_waiting(Patience::UntilBlocked)?;
+        if !done {
+            self.waiting.push(place);
+        }
+        Ok(())
+    }
+
+    fn target(&self, marker: &Marker) -> u32 {
+        match marker {
+            Marker::Notices(step, count) => self.notices[step.session] + count,
+            Marker::Waits | Marker::After(_) => 0,
+        }
+    }
+
+    /// Looks at all that wait, until nothing changes any more that could release one of them.
+    fn complete_waiting(&mut self, patience: Patience) -> Result<(), Trouble> {
+        loop {
+            let before = self.waiting.len();
+            self.any_new_notice = false;
+            let mut is_held = false;
+            let mut at = 0;
+            while let Some(place) = self.waiting.get(at).copied() {
+                if self.complete(place, patience, true)? {
+                    self.waiting.remove(at);
+                } else {
+                    is_held |= !self.steps[place].markers.is_empty();
+                    at += 1;
+                }
+            }
+            if !is_held || (self.waiting.len() == before && !self.any_new_notice) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reports a step if it is done; `again`: it was reported as waiting before.
+    fn complete(&mut self, place: Place, patience: Patience, again: bool) -> Result<bool, Trouble> {
+        let step = self.spec.step(self.steps[place].step);
+        let session = self.session(place);
+        let waits = format!("step {}: {} <waiting ...>\n", step.name, step.sql);
+        if !again && self.steps[place].markers.contains(&Marker::Waits) {
+            self.output.push_str(&waits);
+            return Ok(false);
+        }
+        let answered = self.database.wait(session + 1, patience)?;
+        self.print_notices(session + 1);
+        if !answered || self.is_held(place) {
+            if !again {
+                self.output.push_str(&waits);
+            }
+            return Ok(false);
+        }
+        self.output.push_str(&if again {
+            format!("step {}: <... completed>\n", step.name)
+        } else {
+            format!("step {}: {}\n", step.name, step.sql)
+        });
+        let answer = self.database.answer(session + 1)?;
+        self.print(session, answer);
+        self.active[session] = None;
+        Ok(true)
+    }
+
+    fn print(&mut self, session: usize, answer: Answer) {
+        for part in answer.parts {
+            match part {
+                Part::Done => {}
+                Part::Rows(rows) => self.output.push_str(&table(&rows)),
+                Part::Error { severity, message } => self.output.push_str(&format!("{severity}:  {message}\n")),
+            }
+        }
+        for told in answer.notifications {
+            let sender = match told.sender {
+                Ok(connection) => self.spec.sessions[connection - 1].name.clone(),
+                Err(pid) => format!("PID {pid}"),
+            };
+            let (session, channel, payload) = (&self.spec.sessions[session].name, told.channel, told.payload);
+            let line = format!("{session}: NOTIFY \"{channel}\" with payload \"{payload}\" from {sender}\n");
+            self.output.push_str(&line);
+        }
+    }
+
+    /// Whether a marker keeps a step's answer back.
+    fn is_held(&self, place: Place) -> bool {
+        let markers = self.steps[place].markers.iter().zip(&self.targets[place]);
+        let holds = |(marker, target): (&Marker, &u32)| match marker {
+            Marker::Waits => false,
+            Marker::After(other) => self.active[other.session].is_some_and(|active| self.steps[active].step == *other),
+            Marker::Notices(other, _) => self.notices[other.session] < *target,
+        };
+        markers.into_iter().any(holds)
+    }
+}
