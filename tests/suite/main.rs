@@ -1,6 +1,7 @@
 //! The suite: one binary, since each links the world. A file here is one subject.
 
 mod agreement;
+mod cli_spec;
 mod cli_status;
 mod cli_usage;
 mod cli_verify;

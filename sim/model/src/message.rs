@@ -204,5 +204,9 @@ fn unsure(text: &str, error: Error) -> Error {
         return error;
     }
     let words: Vec<&str> = text.split_whitespace().take(3).collect();
-    Error::refused(format_args!("what its parser cannot read, or is no SQL: {} .. ({})", words.join(" "), error.message))
+    Error::refused(format_args!(
+        "what its parser cannot read, or is no SQL: {} .. ({})",
+        words.join(" "),
+        error.message
+    ))
 }

@@ -8,11 +8,11 @@ use smol_str::SmolStr;
 use crate::catalog::{Catalog, Relation, TableId};
 use crate::error::Error;
 use crate::exec::{self, Flow};
+use crate::lock::End;
 use crate::lock::Locks;
 use crate::mvcc::{Table, TupleId, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
-use crate::lock::End;
 use crate::session::{Block, Session, Waiting};
 use crate::types::{Type, Value};
 

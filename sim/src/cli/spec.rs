@@ -1,7 +1,7 @@
 //! `skiptrace spec`
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -35,9 +35,10 @@ pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failu
     for on in backends {
         grounds.push((on, Ground::acquire(on)?));
     }
+    let job = Job { format: args.format, grounds, expected };
     let mut tally = Tally::default();
     for (file, spec) in &specs {
-        run_file(args, (file, spec), (&grounds, &expected), context, &mut tally)?;
+        run_file(&job, file, spec, context, &mut tally)?;
     }
     Ok(tally.exit())
 }
@@ -54,6 +55,7 @@ fn read(file: &Path) -> Result<Spec, Failure> {
 
 /// What has been found in all files.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of them may be true")]
 struct Tally {
     differs: bool,
     stuck: bool,
@@ -79,15 +81,18 @@ struct FileRun {
     runs: Vec<PermutationRun>,
 }
 
-fn run_file(
-    args: &Args,
-    (file, spec): (&PathBuf, &Spec),
-    (grounds, expected): (&[(On, Ground)], &[(String, String)]),
-    context: &mut Context<'_>,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
+/// What is to be done with each file.
+struct Job {
+    format: Format,
+    grounds: Vec<(On, Ground)>,
+    /// Names and texts of expected outputs.
+    expected: Vec<(String, String)>,
+}
+
+fn run_file(job: &Job, file: &Path, spec: &Spec, context: &mut Context<'_>, tally: &mut Tally) -> Result<(), Failure> {
+    let Job { format, grounds, expected } = job;
     // Text goes out while it comes in, unless it is to be compared first.
-    let prints = args.format == Format::Text && expected.is_empty() && grounds.len() == 1;
+    let prints = *format == Format::Text && expected.is_empty() && grounds.len() == 1;
     let heading = heading(spec);
     if prints {
         context.out.text(&heading);
@@ -102,12 +107,13 @@ fn run_file(
     if let [first, second] = all.as_slice()
         && expected.is_empty()
     {
-        let text: String = std::iter::once(heading.as_str()).chain(first.runs.iter().map(|r| r.output.as_str())).collect();
+        let text: String =
+            std::iter::once(heading.as_str()).chain(first.runs.iter().map(|r| r.output.as_str())).collect();
         comparisons[1] = Some(compare(&heading, &second.runs, &[(first.on.name().to_owned(), text)]));
     }
     for (run, comparison) in all.iter().zip(&comparisons) {
-        if args.format == Format::Json {
-            json(file, spec, run, comparison.as_ref(), context);
+        if *format == Format::Json {
+            json(file, run, comparison.as_ref(), context);
         } else if let Some(comparison) = comparison {
             context.out.text(&comparison.diff);
         }
@@ -125,16 +131,18 @@ fn run_on(
     context: &mut Context<'_>,
 ) -> Result<Vec<PermutationRun>, Failure> {
     let lost = |message: String| Failure::from(BackendError::Environment(message));
+    let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let mut database: Box<dyn Messages + '_> = match ground {
         Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
-        Ground::Postgres(bed) => match PostgresMessages::open(bed, &connection_names(spec)) {
-            Ok(database) => Box::new(database),
-            Err(Trouble::Environment(message)) => return Err(lost(message)),
-            Err(other) => return Err(lost(format!("{other:?}"))),
-        },
+        Ground::Postgres(bed) => {
+            match PostgresMessages::open(bed, &format!("isolation/{name}"), &connection_names(spec)) {
+                Ok(database) => Box::new(database),
+                Err(Trouble::Environment(message)) => return Err(lost(message)),
+                Err(other) => return Err(lost(format!("{other:?}"))),
+            }
+        }
     };
     let permutations: Vec<Vec<PermutationStep>> = spec.interleavings();
-    let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let terminal = context.err.is_terminal() && !(prints && context.out.is_terminal());
     let progress = Progress::new(&name, Some(permutations.len() as u64), Stopwatch::start(), terminal);
     let mut runs = Vec::with_capacity(permutations.len());
@@ -211,8 +219,7 @@ struct Line<'l> {
     output: &'l str,
 }
 
-fn json(file: &Path, spec: &Spec, run: &FileRun, comparison: Option<&Comparison>, context: &mut Context<'_>) {
-    debug_assert!(!spec.sessions.is_empty());
+fn json(file: &Path, run: &FileRun, comparison: Option<&Comparison>, context: &mut Context<'_>) {
     for (number, one) in run.runs.iter().enumerate() {
         let (end, reason) = match &one.end {
             End::Done => ("done", None),

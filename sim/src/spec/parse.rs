@@ -271,7 +271,9 @@ impl<'text> Lexer<'text> {
         let at = self.at;
         let Some(&first) = self.rest.peek() else { return Ok(Token { kind: Kind::End, at }) };
         let kind = match first {
-            'a'..='z' | 'A'..='Z' | '_' => Kind::Word(self.take_while(|c| c.is_ascii_alphanumeric() || c == '_')),
+            'a'..='z' | 'A'..='Z' | '_' | '\u{80}'.. => {
+                Kind::Word(self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '\u{80}'..)))
+            }
             '0'..='9' => {
                 let digits = self.take_while(|c| c.is_ascii_digit());
                 let number =
@@ -310,12 +312,12 @@ impl<'text> Lexer<'text> {
         }
     }
 
-    /// Up to the first closing brace, whatever stands before it; without the space around it.
+    /// Up to the first closing brace, whatever stands before it; without the space around it, newlines being none.
     fn sql(&mut self, at: Place) -> Result<Kind, SpecError> {
         self.bump();
         let sql = self.take_while(|c| c != '}');
         match self.bump() {
-            Some(_) => Ok(Kind::Sql(sql.trim_matches(|c: char| c.is_ascii_whitespace()).to_owned())),
+            Some(_) => Ok(Kind::Sql(sql.trim_matches([' ', '\t', '\r', '\x0c']).to_owned())),
             None => Err(at.error("expected a closing } for this block, found the end of the file")),
         }
     }
@@ -340,7 +342,7 @@ mod tests {
                     session s2 step b1 { SELECT 1; } step b2 {}\n\
                     permutation \"a 1\" b1(*) b2 # and so on\npermutation b1(\"a 1\", \"a 1\" notices 2) \"a 1\"(*, b2)";
         let spec = Spec::parse(text).expect("a spec");
-        assert_eq!(spec.setups, ["CREATE TABLE t (id int);", "INSERT INTO t VALUES (1)"]);
+        assert_eq!(spec.setups, ["CREATE TABLE t (id int);\n", "INSERT INTO t VALUES (1)"]);
         assert_eq!(spec.teardown.as_deref(), Some("DROP TABLE t;"));
         assert_eq!(spec.sessions[0].name, "the \"first\"");
         assert_eq!(spec.sessions[0].setup.as_deref(), Some("BEGIN;"));

@@ -28,8 +28,7 @@ pub(super) fn table(table: &Table) -> String {
         text.push_str(&line(&columns, row.iter().map(|value| value.as_deref().unwrap_or(""))));
     }
     let rows = table.rows.len();
-    text.push_str(&format!("({rows} row{})\n\n", if rows == 1 { "" } else { "s" }));
-    text
+    text + &format!("({rows} row{})\n\n", if rows == 1 { "" } else { "s" })
 }
 
 struct Column {

@@ -38,15 +38,15 @@ pub struct PermutationRun {
 pub fn heading(spec: &Spec) -> String {
     let mut text = String::new();
     let used = |id: StepId| spec.permutations.iter().flatten().any(|step| step.step == id);
-    let ids = spec.sessions.iter().enumerate().flat_map(|(session, steps)| {
-        (0..steps.steps.len()).map(move |step| StepId { session, step })
-    });
+    let ids = spec
+        .sessions
+        .iter()
+        .enumerate()
+        .flat_map(|(session, steps)| (0..steps.steps.len()).map(move |step| StepId { session, step }));
     let mut unused: Vec<&str> = ids.filter(|id| !used(*id)).map(|id| spec.step(id).name.as_str()).collect();
     unused.sort_unstable();
     if !spec.permutations.is_empty() {
-        for name in unused {
-            text.push_str(&format!("unused step name: {name}\n"));
-        }
+        text.extend(unused.iter().map(|name| format!("unused step name: {name}\n")));
     }
     text + &format!("Parsed test spec with {} sessions\n", spec.sessions.len())
 }
@@ -87,9 +87,8 @@ pub fn permutation(
     let Run { output, complaints, .. } = run;
     if matches!(end, End::Refused(_) | End::Stuck(_)) {
         // What was left behind would be in the next one's way.
-        match database.restart() {
-            Err(Trouble::Environment(message)) => return Err(message),
-            _ => {}
+        if let Err(Trouble::Environment(message)) = database.restart() {
+            return Err(message);
         }
     }
     Ok(PermutationRun { steps: names, output, complaints, end })
@@ -134,7 +133,7 @@ impl Run<'_> {
         for place in 0..self.steps.len() {
             self.step(place)?;
         }
-        self.at = "the last steps".to_owned();
+        "the last steps".clone_into(&mut self.at);
         self.complete_waiting(Patience::UntilAnswered)?;
         if let Some(place) = self.waiting.first() {
             self.at = format!("step {}: steps wait for each other", self.name(*place));
@@ -180,7 +179,8 @@ impl Run<'_> {
     fn print_notices(&mut self, connection: usize) {
         for notice in self.database.notices(connection) {
             let Some(session) = connection.checked_sub(1) else { continue };
-            self.output.push_str(&format!("{}: {notice}", self.spec.sessions[session].name));
+            let line = format!("{}: {notice}", self.spec.sessions[session].name);
+            self.output += &line;
             self.notices[session] += 1;
             self.any_new_notice = true;
         }
@@ -257,11 +257,9 @@ impl Run<'_> {
             }
             return Ok(false);
         }
-        self.output.push_str(&if again {
-            format!("step {}: <... completed>\n", step.name)
-        } else {
-            format!("step {}: {}\n", step.name, step.sql)
-        });
+        let completed = if again { "<... completed>" } else { &step.sql };
+        let line = format!("step {}: {completed}\n", step.name);
+        self.output += &line;
         let answer = self.database.answer(session + 1)?;
         self.print(session, answer);
         self.active[session] = None;
@@ -273,7 +271,10 @@ impl Run<'_> {
             match part {
                 Part::Done => {}
                 Part::Rows(rows) => self.output.push_str(&table(&rows)),
-                Part::Error { severity, message } => self.output.push_str(&format!("{severity}:  {message}\n")),
+                Part::Error { severity, message } => {
+                    let line = format!("{severity}:  {message}\n");
+                    self.output += &line;
+                }
             }
         }
         for told in answer.notifications {

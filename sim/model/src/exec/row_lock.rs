@@ -144,9 +144,9 @@ impl Exec<'_> {
         policy: WaitPolicy,
     ) -> Result<RowStatus, Interrupt> {
         // The tuple lock is given back by `claim`, before the row is marked; nobody can come in between.
-        let status = self.claim(table, tuple, strength, policy)?;
+        let mut status = self.claim(table, tuple, strength, policy)?;
         if status == RowStatus::Free && strength == RowLockStrength::KeyShare {
-            self.share_newer_versions(table, tuple, policy)?;
+            status = self.share_newer_versions(table, tuple, policy)?;
         }
         if status == RowStatus::Free && self.own_lock(table, tuple) < Some(strength) {
             let xid = self.core.assign_xid(self.me);
@@ -156,14 +156,19 @@ impl Exec<'_> {
     }
 
     /// KEY SHARE can be had on a row that is being updated: the lock is put on its newer versions too, so that nobody takes them away.
-    /// Source: PostgreSQL, `heap_lock_updated_tuple`.
-    fn share_newer_versions(&mut self, table: TableId, tuple: TupleId, policy: WaitPolicy) -> Result<(), Interrupt> {
+    /// Where a newer version is gone already, so is the row. Source: PostgreSQL, `heap_lock_updated_tuple`, `test_lockmode_for_conflict`.
+    fn share_newer_versions(
+        &mut self,
+        table: TableId,
+        tuple: TupleId,
+        policy: WaitPolicy,
+    ) -> Result<RowStatus, Interrupt> {
         let mut tuple = tuple;
         loop {
             let header = *self.core.tables[table as usize].header(tuple);
             if header.xmax == NO_XID || header.next == NO_TUPLE || self.core.xacts.state(header.xmax) == State::Aborted
             {
-                return Ok(());
+                return Ok(RowStatus::Free);
             }
             tuple = header.next;
             while let Some(holder) = self.holder(table, tuple, RowLockStrength::KeyShare) {
@@ -171,6 +176,10 @@ impl Exec<'_> {
                     return Err(self.not_available(table));
                 }
                 self.wait(LockTag::Xact(holder), TableLockMode::Share)?;
+            }
+            let header = self.core.tables[table as usize].header(tuple);
+            if header.key_gone && self.core.xacts.state(header.xmax) == State::Committed {
+                return Ok(if header.next == NO_TUPLE { RowStatus::Deleted } else { RowStatus::Updated });
             }
             let locker = Locker { xid: self.core.assign_xid(self.me), strength: RowLockStrength::KeyShare };
             self.core.tables[table as usize].add_locker(tuple, locker, &self.core.xacts);

@@ -52,17 +52,18 @@ struct Inbox {
 }
 
 impl<'bed> PostgresMessages<'bed> {
-    /// A database on `bed`'s server, and a connection for each of `names`.
-    pub fn open(bed: &'bed TestBed, names: &[String]) -> Result<Self, Trouble> {
+    /// A database on `bed`'s server, and a connection for each of `names`, whose `application_name` is `program` and its own.
+    pub fn open(bed: &'bed TestBed, program: &str, names: &[String]) -> Result<Self, Trouble> {
+        let names: Vec<String> = names.iter().map(|name| format!("{program}/{name}")).collect();
         let seconds = std::env::var("PGISOLATIONTIMEOUT").ok().and_then(|text| text.parse().ok());
         let looks = seconds.unwrap_or(STEP_SECONDS_MAX).saturating_mul(100).clamp(1, u64::from(u32::MAX));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Trouble::Environment(error.to_string()))?;
-        let (database, connections, watch) = fresh(bed, &runtime, names)?;
+        let (database, connections, watch) = fresh(bed, &runtime, &names)?;
         let looks_max = u32::try_from(looks).expect("clamped");
-        Ok(Self { connections, watch, runtime, looks_max, idle: 0, database, bed, names: names.to_vec() })
+        Ok(Self { connections, watch, runtime, looks_max, idle: 0, database, bed, names })
     }
 
     fn trouble(&self, error: &tokio_postgres::Error) -> Trouble {
@@ -120,8 +121,7 @@ impl Connection {
                 }
             }
         });
-        let set = "SELECT pg_backend_pid(), \
-                   set_config('application_name', current_setting('application_name') || '/' || $1, false)";
+        let set = "SELECT pg_backend_pid(), set_config('application_name', $1, false)";
         let row = client.query_one(set, &[&name]).await?;
         Ok(Self { client: Arc::new(client), pid: row.get(0), inbox, flight: None, parts: None })
     }
@@ -129,13 +129,9 @@ impl Connection {
 
 /// A notice as libpq shows it by default. Source: PostgreSQL, fe-protocol3.c, `pqBuildErrorMessage3`.
 fn words(notice: &DbError) -> String {
-    let mut text = format!("{}:  {}\n", notice.severity(), notice.message());
-    for (label, more) in [("DETAIL", notice.detail()), ("HINT", notice.hint())] {
-        if let Some(more) = more {
-            text.push_str(&format!("{label}:  {more}\n"));
-        }
-    }
-    text
+    let more = [("DETAIL", notice.detail()), ("HINT", notice.hint())];
+    let more = more.into_iter().filter_map(|(label, text)| Some(format!("{label}:  {}\n", text?)));
+    std::iter::once(format!("{}:  {}\n", notice.severity(), notice.message())).chain(more).collect()
 }
 
 /// Sends a message and collects what it is answered.
@@ -220,13 +216,14 @@ impl Messages for PostgresMessages<'_> {
 
     fn answer(&mut self, number: usize) -> Result<Answer, Trouble> {
         // A notification may stand right behind the answer.
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         let connection = &mut self.connections[number];
         let parts = connection.parts.take().expect("an answer is there");
         let mut inbox = connection.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         let arrived = std::mem::take(&mut inbox.notifications);
         drop(inbox);
-        let sender = |pid: i32| self.connections[1..].iter().position(|c| c.pid == pid).map_or(Err(pid), |at| Ok(at + 1));
+        let sender =
+            |pid: i32| self.connections[1..].iter().position(|c| c.pid == pid).map_or(Err(pid), |at| Ok(at + 1));
         let told = |arrived: tokio_postgres::Notification| Notification {
             channel: arrived.channel().to_owned(),
             payload: arrived.payload().to_owned(),
@@ -245,7 +242,7 @@ impl Messages for PostgresMessages<'_> {
         if self.idle > self.looks_max {
             return Err(Trouble::Stuck);
         }
-        self.runtime.block_on(tokio::time::sleep(LOOK));
+        self.runtime.block_on(async { tokio::time::sleep(LOOK).await });
         Ok(())
     }
 }
