@@ -8,6 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::error::Error;
 use crate::server::{CommandTag, Core, Outcome, Prepared, Rows, Server, SessionId};
 use crate::session::Block;
@@ -55,7 +57,7 @@ pub struct Returned {
     /// What was done.
     pub tag: CommandTag,
     /// Names and types of the columns; none for a statement that returns no rows.
-    pub columns: Vec<(Arc<str>, Type)>,
+    pub columns: Vec<(SmolStr, Type)>,
     /// The rows.
     pub rows: Rows,
 }
@@ -63,7 +65,7 @@ pub struct Returned {
 /// A message that a session is working on.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    statements: Arc<[Arc<str>]>,
+    statements: Arc<[SmolStr]>,
     /// How many were begun.
     next: usize,
     reply: Reply,
@@ -117,7 +119,7 @@ impl Server {
     }
 
     /// The texts of a message's statements: all of it is parsed before any of it is executed.
-    fn statements_of(&mut self, sql: &str) -> Result<Arc<[Arc<str>]>, Error> {
+    fn statements_of(&mut self, sql: &str) -> Result<Arc<[SmolStr]>, Error> {
         if let Some(known) = self.messages.get(sql) {
             return Ok(known.clone());
         }
@@ -126,7 +128,7 @@ impl Server {
             crate::parse::parse(text).map_err(|error| unsure(text, error))?;
             statements.push(text.into());
         }
-        let statements: Arc<[Arc<str>]> = statements.into();
+        let statements: Arc<[SmolStr]> = statements.into();
         self.messages.insert(sql.into(), statements.clone());
         Ok(statements)
     }

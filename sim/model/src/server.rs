@@ -150,7 +150,7 @@ struct Statement {
 pub struct Server {
     pub(crate) core: Core,
     statements: Vec<Statement>,
-by_text: BTreeMap<SmolStr, Prepared>,
+    by_text: BTreeMap<SmolStr, Prepared>,
     /// The statements of each message that was sent.
     pub(crate) messages: BTreeMap<SmolStr, Arc<[SmolStr]>>,
     kept: Kept,
