@@ -4,6 +4,7 @@
 //! counts, SQLSTATEs, who waits for whom, who goes on. Two tests a spec: the server still answers so, and so does the model.
 //! `SKIPTRACE_RECORD=1 cargo test --test conformance` writes what the server answers.
 
+mod postgres_suite;
 mod runner;
 
 macro_rules! specs {
