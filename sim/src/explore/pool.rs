@@ -14,12 +14,11 @@
 //! not deterministic) cuts the prefix at its seed, and of two such the lower seed wins.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::thread;
 
-use siphasher::sip::SipHasher13;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::sync::{Counter, Flag, Lock, Primitives, Std};
 use super::{RunEnd, RunResult};
@@ -41,24 +40,24 @@ pub struct Tally {
     pub found: BTreeMap<Finding, Found>,
     /// What ended the search before its time.
     pub ended: Option<Ended>,
-    hash: SipHasher13,
+    /// Each run's hash, hashed with what came of those before as the seed.
+    hash: u64,
 }
 
 impl Tally {
     fn new() -> Self {
-        let (found, hash) = (BTreeMap::new(), SipHasher13::new());
-        Self { runs: 0, statements: 0, milestones: [0; 64], found, ended: None, hash }
+        Self { runs: 0, statements: 0, milestones: [0; 64], found: BTreeMap::new(), ended: None, hash: 0 }
     }
 
     /// A hash over the hashes of all runs, in seed order.
     pub fn hash(&self) -> u64 {
-        self.hash.finish()
+        self.hash
     }
 
     /// Takes in the runs of a chunk, which follow those before; gives whether more may follow.
     fn append(&mut self, chunk: Chunk) -> bool {
         for hash in &chunk.hashes {
-            self.hash.write_u64(*hash);
+            self.hash = xxh3_64_with_seed(&hash.to_le_bytes(), self.hash);
         }
         self.runs += chunk.hashes.len() as u64;
         self.statements += chunk.statements;

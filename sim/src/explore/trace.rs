@@ -1,19 +1,19 @@
 //! The trace of a run: its hash, always; its history, where somebody will read it.
 //!
-//! What is hashed is written in words of 64 bits: a tag and a small number share one. Nothing that differs from process to process
-//! (an address, a statement's id) may get in.
+//! What is hashed is written down in words of 64 bits, little-endian: a tag and a small number share one; a text follows its length.
+//! Nothing that differs from process to process (an address, a statement's id) may get in. The hash is XXH3 (64 bits, no seed) over all
+//! of it: its algorithm is fixed for good and gives the same everywhere, as schedule files and reports need it.
 
-use std::hash::Hasher as _;
-
-use siphasher::sip::SipHasher13;
 use skiptrace::{Answer, DbError, Statement, Tag, Value};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::history::{Effect, History, StepRecord};
 use super::schedule::{Act, Choice};
 
 /// See the module.
 pub(crate) struct Trace {
-    hasher: SipHasher13,
+    /// What is hashed, so far.
+    written: Vec<u8>,
     /// A hash of name and text by statement id; 0: not computed yet.
     keys: Vec<u64>,
     history: Option<History>,
@@ -22,11 +22,11 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self { hasher: hasher(), keys: Vec::new(), history: None, statements: 0 }
+        Self { written: Vec::new(), keys: Vec::new(), history: None, statements: 0 }
     }
 
     pub(crate) fn begin(&mut self, keep_history: bool) {
-        self.hasher = hasher();
+        self.written.clear();
         self.statements = 0;
         self.history = keep_history.then(History::default);
     }
@@ -40,7 +40,7 @@ impl Trace {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        self.hasher.finish()
+        xxh3_64(&self.written)
     }
 
     pub(crate) fn statements(&self) -> u32 {
@@ -141,9 +141,7 @@ impl Trace {
         {
             return key;
         }
-        let mut named = hasher();
-        named.write(format!("{}\0{}", statement.name(), statement.sql()).as_bytes());
-        let key = named.finish().max(1);
+        let key = xxh3_64(format!("{}\0{}", statement.name(), statement.sql()).as_bytes()).max(1);
         if self.keys.len() <= id {
             self.keys.resize(id + 1, 0);
         }
@@ -223,14 +221,7 @@ impl Trace {
 
     fn text(&mut self, text: &str) {
         self.tagged(51, text.len() as u64);
-        let mut chunks = text.as_bytes().chunks_exact(8);
-        for chunk in &mut chunks {
-            self.word(u64::from_le_bytes(chunk.try_into().expect("eight of them")));
-        }
-        let rest = chunks.remainder();
-        if !rest.is_empty() {
-            self.word(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        }
+        self.written.extend_from_slice(text.as_bytes());
     }
 
     /// A tag and a number that has, or is compared by, its lower 56 bits.
@@ -239,11 +230,6 @@ impl Trace {
     }
 
     fn word(&mut self, word: u64) {
-        self.hasher.write_u64(word);
+        self.written.extend_from_slice(&word.to_le_bytes());
     }
-}
-
-/// Fixed keys: the hash is part of schedule files and reports.
-fn hasher() -> SipHasher13 {
-    SipHasher13::new_with_keys(0x736b_6970_7472_6163, 0x6869_7374_6f72_7931)
 }
