@@ -94,7 +94,10 @@ impl Text<'_> {
                 let numbered = if *ordinality { " with ordinality" } else { "" };
                 format!("FunctionScan {function:?}({}){numbered} -> s{slot}{}", self.exprs(args), filter(test))
             }
-            Node::CteScan { slot, cte, filter: test } => format!("CteScan c{cte} -> s{slot}{}", filter(test)),
+            Node::CteScan { slots, cte, filter: test } => {
+                let slots: Vec<String> = slots.iter().map(|slot| slot_name(*slot)).collect();
+                format!("CteScan c{cte} -> {}{}", slots.join(", "), filter(test))
+            }
             Node::NestLoop { outer: _, inner: _, kind, on, inner_slots: _ } => {
                 format!("NestLoop {kind:?}{}", filter(on))
             }
@@ -235,7 +238,7 @@ impl Text<'_> {
             Expr::ServerCall { function, args } => format!("{function:?}({})", self.exprs(args)),
             Expr::NextVal(sequence) => format!("nextval({})", self.catalog.sequence(*sequence).name),
             Expr::Once { number: _, expr } => self.expr(expr),
-            Expr::Subquery { kind, root, output: _ } => match kind {
+            Expr::Subquery { kind, root, output: _, column: _ } => match kind {
                 SubqueryKind::Exists { negated } => format!("{}exists n{root}", not(*negated)),
                 SubqueryKind::Scalar => format!("scalar n{root}"),
                 SubqueryKind::AnyAll { op, left, all } => {

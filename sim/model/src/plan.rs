@@ -86,8 +86,8 @@ pub(crate) enum QueryKind {
 #[derive(Debug)]
 pub(crate) struct Cte {
     pub(crate) root: NodeId,
-    /// The slot whose row is kept, one per poll of the root; none for a data-modifying query without RETURNING.
-    pub(crate) output: Option<SlotId>,
+    /// What these are bound to is kept, at each poll of the root; none for a data-modifying query without RETURNING.
+    pub(crate) slots: Vec<SlotId>,
     pub(crate) modifies: bool,
 }
 
@@ -106,8 +106,8 @@ pub(crate) enum Node {
     ViewScan { slot: SlotId, view: View, filter: Option<Expr> },
     /// A function in FROM; with `ordinality`, one more bigint column counts from 1.
     FunctionScan { slot: SlotId, function: TableFunction, args: Vec<Expr>, ordinality: bool, filter: Option<Expr> },
-    /// The rows of a WITH query.
-    CteScan { slot: SlotId, cte: CteId, filter: Option<Expr> },
+    /// The rows of a WITH query: `slots` are bound to what its own were.
+    CteScan { slots: Vec<SlotId>, cte: CteId, filter: Option<Expr> },
     /// For each outer row, the inner rows. `Left`: an outer row without match binds all `inner_slots` to a row of NULLs.
     NestLoop { outer: NodeId, inner: NodeId, kind: JoinKind, on: Option<Expr>, inner_slots: Vec<SlotId> },
     /// The rows for which `condition` is true.
@@ -312,7 +312,9 @@ pub(crate) enum Expr {
     Subquery {
         kind: SubqueryKind,
         root: NodeId,
+        /// Where its rows' only column stands.
         output: SlotId,
+        column: ColumnId,
     },
 }
 

@@ -224,7 +224,7 @@ impl Builder<'_> {
                 None => self.node(Node::SeqScan { slot, table, filter: rest(quals) }),
             },
             Leaf::View(view) => self.node(Node::ViewScan { slot, view, filter: rest(quals) }),
-            Leaf::Cte(cte) => self.node(Node::CteScan { slot, cte, filter: rest(quals) }),
+            Leaf::Cte(cte) => self.node(Node::CteScan { slots: vec![slot], cte, filter: rest(quals) }),
             Leaf::Function { function, args, ordinality } => {
                 self.node(Node::FunctionScan { slot, function, args, ordinality, filter: rest(quals) })
             }

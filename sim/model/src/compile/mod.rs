@@ -18,6 +18,7 @@ pub(crate) mod operator;
 mod query;
 mod scope;
 mod select;
+mod simplify;
 mod subquery;
 mod utility;
 pub(crate) mod visit;
@@ -113,13 +114,16 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(&mut self, kind: QueryKind, rows: &Rows) -> Query {
+        let output = (!rows.columns.is_empty() || kind == QueryKind::Select).then_some(rows.slot);
+        let (nodes, ctes) = (&mut self.nodes, &mut self.ctes);
+        simplify::Parts { nodes, ctes, slots: &mut self.slots, output }.simplify();
         let onces = once::mark(&mut self.nodes);
         Query {
             kind,
             locks: std::mem::take(&mut self.locks),
             nodes: std::mem::take(&mut self.nodes),
             root: rows.root,
-            output: (!rows.columns.is_empty() || kind == QueryKind::Select).then_some(rows.slot),
+            output,
             slots: self.slots,
             ctes: std::mem::take(&mut self.ctes),
             onces,

@@ -53,12 +53,12 @@ fn is_repeatable(id: NodeId, nodes: &[Node], binds: &mut BTreeSet<SlotId>) -> bo
         | Node::IndexScan { slot, .. }
         | Node::ViewScan { slot, .. }
         | Node::FunctionScan { slot, .. }
-        | Node::CteScan { slot, .. }
         | Node::Project { slot, .. }
         | Node::Aggregate { slot, .. }
         | Node::Append { slot, .. } => {
             binds.insert(*slot);
         }
+        Node::CteScan { slots, .. } => binds.extend(slots),
         Node::OneRow
         | Node::NestLoop { .. }
         | Node::Filter { .. }

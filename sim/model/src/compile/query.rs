@@ -91,7 +91,7 @@ impl Builder<'_> {
         }
         let id = CteId::try_from(self.ctes.len()).map_err(|_| Error::refused("more than 65535 WITH queries"))?;
         let readable = !rows.columns.is_empty() || !modifies;
-        self.ctes.push(Cte { root: rows.root, output: readable.then_some(rows.slot), modifies });
+        self.ctes.push(Cte { root: rows.root, slots: readable.then_some(rows.slot).into_iter().collect(), modifies });
         self.cte_names.push(CteName { name, id, columns: rows.columns, readable });
         Ok(())
     }

@@ -46,18 +46,18 @@ impl Builder<'_> {
     pub(super) fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
         let rows = self.subquery(query)?;
         let kind = SubqueryKind::Exists { negated };
-        Ok(Typed { expr: Expr::Subquery { kind, root: rows.root, output: rows.slot }, ty: BOOL })
+        Ok(Typed { expr: Expr::Subquery { kind, root: rows.root, output: rows.slot, column: 0 }, ty: BOOL })
     }
 
     pub(super) fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
         let (rows, ty) = self.one_column(query)?;
-        Ok(Typed { expr: Expr::Subquery { kind: SubqueryKind::Scalar, root: rows.root, output: rows.slot }, ty })
+        Ok(Typed { expr: Expr::Subquery { kind: SubqueryKind::Scalar, root: rows.root, output: rows.slot, column: 0 }, ty })
     }
 
     pub(super) fn array_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
         let (rows, ty) = self.one_column(query)?;
         let Type::Scalar(element) = ty else { return Err(Error::refused("arrays of more than one dimension")) };
-        let expr = Expr::Subquery { kind: SubqueryKind::Array, root: rows.root, output: rows.slot };
+        let expr = Expr::Subquery { kind: SubqueryKind::Array, root: rows.root, output: rows.slot, column: 0 };
         Ok(Typed { expr, ty: Type::Array(element) })
     }
 
@@ -87,6 +87,6 @@ impl Builder<'_> {
             return Err(Error::refused(format!("{left} {} ANY or ALL of {right} rows", comparison_text(op))));
         }
         let kind = SubqueryKind::AnyAll { op, left: Box::new(left), all };
-        Ok(Typed { expr: Expr::Subquery { kind, root: rows.root, output: rows.slot }, ty: BOOL })
+        Ok(Typed { expr: Expr::Subquery { kind, root: rows.root, output: rows.slot, column: 0 }, ty: BOOL })
     }
 }

@@ -22,23 +22,35 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    fn add(&mut self, aggregate: &Aggregate, mut row: SmallVec<[Value; 2]>) {
+    /// Takes a value for `count(*)`, `min` or `max`: no rows are kept for these.
+    fn count(&mut self, aggregate: &Aggregate, value: Option<&Value>) {
         let worse = match aggregate.function {
-            _ if aggregate.args.is_empty() => {
+            AggregateFunction::Min => Ordering::Greater,
+            AggregateFunction::Max => Ordering::Less,
+            _ => {
                 self.count += 1;
                 return;
             }
-            AggregateFunction::Min => Ordering::Greater,
-            AggregateFunction::Max => Ordering::Less,
-            _ => return self.rows.push(row.into_vec()),
         };
-        let value = row.swap_remove(0);
+        let Some(value) = value.filter(|value| !matches!(value, Value::Null)) else { return };
         // Of two equal ones the later stays, as in `numeric_larger` and its kin.
-        let replaces = |best: &Value| order(&value, best) != worse;
-        if !matches!(value, Value::Null) && self.best.as_ref().is_none_or(replaces) {
-            self.best = Some(value);
+        if self.best.as_ref().is_none_or(|best| order(value, best) != worse) {
+            self.best = Some(value.clone());
         }
     }
+
+    fn add(&mut self, aggregate: &Aggregate, row: SmallVec<[Value; 2]>) {
+        if is_counted(aggregate) {
+            self.count(aggregate, row.first());
+        } else {
+            self.rows.push(row.into_vec());
+        }
+    }
+}
+
+/// Whether an aggregate needs no more than what it has come to so far.
+fn is_counted(aggregate: &Aggregate) -> bool {
+    aggregate.args.is_empty() || matches!(aggregate.function, AggregateFunction::Min | AggregateFunction::Max)
 }
 
 /// The groups of a node.
@@ -83,34 +95,40 @@ impl Exec<'_> {
         if at == groups.keys.len() {
             return Ok(Polled::End);
         }
-        let key = std::mem::take(&mut groups.keys[at]);
-        let mut results = SmallVec::<[Value; 4]>::new();
-        for (number, aggregate) in aggregates.iter().enumerate() {
-            let collected = std::mem::take(&mut groups.collected[at * aggregates.len() + number]);
-            results.push(result(aggregate, collected)?);
-        }
-        let own = self.bind_values(slot);
-        let row = &mut self.act.values[own];
+        let row = &mut self.act.values[super::place(slot)];
         row.clear();
-        row.extend(key);
-        row.extend(results);
+        row.append(&mut groups.keys[at]);
+        for (number, aggregate) in aggregates.iter().enumerate() {
+            let collected = &mut groups.collected[at * aggregates.len() + number];
+            row.push(if is_counted(aggregate) {
+                match aggregate.function {
+                    AggregateFunction::Min | AggregateFunction::Max => collected.best.take().unwrap_or(Value::Null),
+                    _ => Value::Int(collected.count),
+                }
+            } else {
+                result(aggregate, std::mem::take(collected))?
+            });
+        }
+        self.bind_values(slot);
         self.state(node).at += 1;
         Ok(Polled::Row)
     }
 
     /// Whether an aggregate takes every row, and its argument needs no computing.
     fn is_at_hand(&self, aggregate: &Aggregate) -> bool {
-        aggregate.filter.is_none()
+        is_counted(aggregate)
+            && aggregate.filter.is_none()
             && aggregate.order.is_empty()
-            && (aggregate.args.is_empty() || aggregate.args.len() == 1 && self.look(&aggregate.args[0]).is_some())
+            && aggregate.args.iter().all(|arg| self.look(arg).is_some())
     }
 
     /// Gives a row of the input to its group. First everything is evaluated, since that may wait.
     fn collect(&mut self, node: NodeId, keys: &[Expr], aggregates: &[Aggregate]) -> Result<(), Interrupt> {
         if keys.is_empty() && aggregates.iter().all(|aggregate| self.is_at_hand(aggregate)) {
             for (number, aggregate) in aggregates.iter().enumerate() {
-                let value = aggregate.args.first().and_then(|arg| self.look(arg)).cloned();
-                self.act.groups[usize::from(node)].collected[number].add(aggregate, value.into_iter().collect());
+                let mut collected = std::mem::take(&mut self.act.groups[usize::from(node)].collected[number]);
+                collected.count(aggregate, aggregate.args.first().and_then(|arg| self.look(arg)));
+                self.act.groups[usize::from(node)].collected[number] = collected;
             }
             return Ok(());
         }
@@ -169,7 +187,6 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
     let mut values = collected.rows.into_iter().map(|mut row| row.swap_remove(0));
     let present = |value: &Value| !matches!(value, Value::Null);
     match aggregate.function {
-        AggregateFunction::Count if args == 0 => Ok(Value::Int(collected.count)),
         AggregateFunction::Count => Ok(Value::Int(i64::try_from(values.filter(present).count()).expect("it fits"))),
         AggregateFunction::Sum => {
             let sum = values.filter(present).try_fold(None, |sum, value| match sum {
@@ -178,7 +195,7 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
             })?;
             Ok(sum.unwrap_or(Value::Null))
         }
-        AggregateFunction::Min | AggregateFunction::Max => Ok(collected.best.unwrap_or(Value::Null)),
+        AggregateFunction::Min | AggregateFunction::Max => unreachable!("counted, not collected"),
         AggregateFunction::BoolAnd | AggregateFunction::BoolOr => {
             let decisive = aggregate.function == AggregateFunction::BoolOr;
             let mut any = false;

@@ -149,11 +149,11 @@ impl Exec<'_> {
                 let exists = self.subquery(*root, |_| Ok(Some(())))?.is_some();
                 Ok(Some(exists != *negated))
             }
-            Expr::Subquery { kind: SubqueryKind::AnyAll { op, left, all }, root, output } => {
+            Expr::Subquery { kind: SubqueryKind::AnyAll { op, left, all }, root, output, column } => {
                 let left = self.eval(left)?;
                 let mut quantifier = Quantifier { all: *all, unknown: false };
                 let decided = self.subquery(*root, |exec| {
-                    let right = exec.slot_value(exec.bound(*output), 0);
+                    let right = exec.slot_value(exec.bound(*output), usize::from(*column));
                     Ok(quantifier.add(compare(*op, &left, right)))
                 })?;
                 Ok(decided.or_else(|| quantifier.end()))
@@ -252,22 +252,22 @@ impl Exec<'_> {
                 Ok(value)
             }
             Expr::NextVal(sequence) => self.remembered(|exec| exec.next_value(*sequence)),
-            Expr::Subquery { kind: SubqueryKind::Scalar, root, output } => {
+            Expr::Subquery { kind: SubqueryKind::Scalar, root, output, column } => {
                 let mut found = None;
                 self.subquery(*root, |exec| {
                     if found.is_some() {
                         let message = "more than one row returned by a subquery used as an expression";
                         return Err(Error::new("21000", message));
                     }
-                    found = Some(exec.slot_value(exec.bound(*output), 0).clone());
+                    found = Some(exec.slot_value(exec.bound(*output), usize::from(*column)).clone());
                     Ok(None::<()>)
                 })?;
                 Ok(found.unwrap_or(Value::Null))
             }
-            Expr::Subquery { kind: SubqueryKind::Array, root, output } => {
+            Expr::Subquery { kind: SubqueryKind::Array, root, output, column } => {
                 let mut items = Vec::new();
                 self.subquery(*root, |exec| {
-                    items.push(exec.slot_value(exec.bound(*output), 0).clone());
+                    items.push(exec.slot_value(exec.bound(*output), usize::from(*column)).clone());
                     Ok(None::<()>)
                 })?;
                 Ok(Value::Array(items.into()))

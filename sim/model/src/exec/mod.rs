@@ -138,6 +138,8 @@ pub(crate) struct Memo {
 struct CteState {
     rows: u32,
     done: bool,
+    /// What its slots were bound to, row by row.
+    bound: Vec<Slot>,
     memo: Memo,
 }
 
@@ -209,6 +211,7 @@ impl Activation {
         for cte in &mut self.ctes[..query.ctes.len()] {
             cte.rows = 0;
             cte.done = false;
+            cte.bound.clear();
             cte.memo.results.clear();
         }
         for buffer in &mut self.buffers[query.nodes.len()..buffers] {
@@ -385,7 +388,7 @@ impl Exec<'_> {
             Node::FunctionScan { slot, function, args, ordinality, filter } => {
                 self.poll_function(node, *slot, (*function, *ordinality), args, filter.as_ref())
             }
-            Node::CteScan { slot, cte, filter } => self.poll_cte_scan(node, *slot, *cte, filter.as_ref()),
+            Node::CteScan { slots, cte, filter } => self.poll_cte_scan(node, slots, *cte, filter.as_ref()),
             Node::NestLoop { outer, inner, kind, on, inner_slots } => {
                 self.poll_nest_loop(node, (*outer, *inner), *kind, on.as_ref(), inner_slots)
             }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::catalog::{IndexId, TableId};
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::function::TableFunction;
-use crate::plan::{CteId, Expr, NodeId, SlotId, View};
+use crate::plan::{CteId, Expr, Node, NodeId, SlotId, View};
 use crate::types::Value;
 
 impl Exec<'_> {
@@ -236,7 +236,7 @@ impl Exec<'_> {
     pub(super) fn poll_cte_scan(
         &mut self,
         node: NodeId,
-        slot: SlotId,
+        slots: &[SlotId],
         cte: CteId,
         filter: Option<&Expr>,
     ) -> Result<Polled, Interrupt> {
@@ -245,13 +245,10 @@ impl Exec<'_> {
             if at == self.act.ctes[usize::from(cte)].rows && !self.pull_cte(cte)? {
                 return Ok(Polled::End);
             }
-            let buffer = self.query.nodes.len() + usize::from(cte);
-            let rows = self.act.ctes[usize::from(cte)].rows as usize;
-            let width = self.act.buffers[buffer].len() / rows;
-            let start = u32::try_from(at as usize * width).expect("fewer than 2^32 values");
-            let (buffer, width) = (u16::try_from(buffer), u16::try_from(width));
-            let (buffer, width) = (buffer.expect("a plan's numbers fit"), width.expect("a row's width fits"));
-            self.bind(slot, Slot::Buffer { buffer, width, start });
+            let first = at as usize * slots.len();
+            for (number, slot) in slots.iter().enumerate() {
+                self.bind(*slot, self.act.ctes[usize::from(cte)].bound[first + number]);
+            }
             let passes = self.passes(filter)?;
             self.state(node).at += 1;
             if passes {
@@ -278,16 +275,39 @@ impl Exec<'_> {
             return Ok(false);
         }
         self.act.ctes[number].rows += 1;
-        if let Some(output) = def.output {
-            let buffer = self.query.nodes.len() + number;
-            let mut kept = std::mem::take(&mut self.act.buffers[buffer]);
-            match self.bound(output) {
-                // Nobody else reads them.
-                Slot::Values(at) => kept.append(&mut self.act.values[usize::from(at)]),
-                slot => kept.extend_from_slice(self.row(slot)),
-            }
-            self.act.buffers[buffer] = kept;
+        let buffer = u16::try_from(self.query.nodes.len() + number).expect("a plan's numbers fit");
+        for slot in &def.slots {
+            let kept = self.keep(*slot, def.root, buffer);
+            self.act.ctes[number].bound.push(kept);
         }
         Ok(true)
+    }
+
+    /// What a slot is bound to, for later, when `input` has gone on to other rows. Values whose place is used again for the next row
+    /// are put into `buffer`.
+    pub(super) fn keep(&mut self, slot: SlotId, input: NodeId, buffer: u16) -> Slot {
+        let bound = self.bound(slot);
+        let stays = match bound {
+            Slot::Unbound | Slot::Nulls | Slot::Tuple { .. } => true,
+            Slot::Values(_) => false,
+            // WITH queries only add to theirs, and a scan fills its own once, unless a join scans it again.
+            Slot::Buffer { buffer, .. } => buffer == input || usize::from(buffer) >= self.query.nodes.len(),
+        };
+        if stays {
+            return bound;
+        }
+        let mut kept = std::mem::take(&mut self.act.buffers[usize::from(buffer)]);
+        let start = kept.len();
+        match (bound, &self.query.nodes[usize::from(input)]) {
+            // Nobody else reads them, and they are made anew for the next row. The outer row of a join, though, stays.
+            (
+                Slot::Values(at),
+                Node::Project { slot: own, .. } | Node::Aggregate { slot: own, .. } | Node::Values { slot: own, .. },
+            ) if *own == slot => kept.append(&mut self.act.values[usize::from(at)]),
+            _ => kept.extend_from_slice(self.row(bound)),
+        }
+        let width = u16::try_from(kept.len() - start).expect("a row's width fits");
+        self.act.buffers[usize::from(buffer)] = kept;
+        Slot::Buffer { buffer, width, start: u32::try_from(start).expect("fewer than 2^32 values") }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
-use crate::plan::{NodeId, SlotId, SortKey};
+use crate::plan::{Expr, NodeId, SlotId, SortKey};
 use crate::types::{Value, compare as order};
 
 /// What a sort has read: for each row its keys, and what its slots were bound to.
@@ -14,23 +16,28 @@ pub(crate) struct Sorted {
     places: Vec<u32>,
 }
 
+/// The order of two values of a key.
+fn order_key(key: &SortKey, left: &Value, right: &Value) -> Ordering {
+    match (left, right) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) if key.nulls_first => Ordering::Less,
+        (Value::Null, _) => Ordering::Greater,
+        (_, Value::Null) if key.nulls_first => Ordering::Greater,
+        (_, Value::Null) => Ordering::Less,
+        _ if key.descending => order(right, left),
+        _ => order(left, right),
+    }
+}
+
 /// The order of two rows of keys.
 pub(super) fn order_keys(keys: &[SortKey], left: &[Value], right: &[Value]) -> Ordering {
-    for ((key, left), right) in keys.iter().zip(left).zip(right) {
-        let ordering = match (left, right) {
-            (Value::Null, Value::Null) => Ordering::Equal,
-            (Value::Null, _) if key.nulls_first => Ordering::Less,
-            (Value::Null, _) => Ordering::Greater,
-            (_, Value::Null) if key.nulls_first => Ordering::Greater,
-            (_, Value::Null) => Ordering::Less,
-            _ if key.descending => order(right, left),
-            _ => order(left, right),
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-    }
-    Ordering::Equal
+    let mut orders = keys.iter().zip(left).zip(right).map(|((key, left), right)| order_key(key, left, right));
+    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// Whether all keys are columns: they need not be evaluated, but can be read where they stand.
+fn are_columns(keys: &[SortKey]) -> bool {
+    keys.iter().all(|key| matches!(key.expr, Expr::Column { .. }))
 }
 
 impl Exec<'_> {
@@ -53,11 +60,11 @@ impl Exec<'_> {
         }
         while self.state(node).stage != Stage::Return {
             if self.input(node, input)? == Polled::End {
-                self.sort(node, keys);
+                self.sort(node, slots, keys);
                 self.state(node).stage = Stage::Return;
                 break;
             }
-            self.read_row(node, slots, keys)?;
+            self.read_row(node, input, slots, keys)?;
             self.state(node).stage = Stage::Input;
         }
         let at = self.state(node).at as usize;
@@ -71,33 +78,29 @@ impl Exec<'_> {
     }
 
     /// Keeps a row of the input.
-    fn read_row(&mut self, node: NodeId, slots: &[SlotId], keys: &[SortKey]) -> Result<(), Interrupt> {
+    fn read_row(
+        &mut self,
+        node: NodeId,
+        input: NodeId,
+        slots: &[SlotId],
+        keys: &[SortKey],
+    ) -> Result<(), Interrupt> {
         let place = usize::from(node);
-        let before = self.act.sorts[place].keys.len();
-        for key in keys {
-            match self.eval(&key.expr) {
-                Ok(value) => self.act.sorts[place].keys.push(value),
-                Err(interrupt) => {
-                    self.act.sorts[place].keys.truncate(before);
-                    return Err(interrupt);
+        if !are_columns(keys) {
+            let before = self.act.sorts[place].keys.len();
+            for key in keys {
+                match self.eval(&key.expr) {
+                    Ok(value) => self.act.sorts[place].keys.push(value),
+                    Err(interrupt) => {
+                        self.act.sorts[place].keys.truncate(before);
+                        return Err(interrupt);
+                    }
                 }
             }
+            self.row_done();
         }
-        self.row_done();
         for slot in slots {
-            let bound = self.bound(*slot);
-            let kept = match bound {
-                // Their place is used again for the next row: the values are copied.
-                Slot::Values(_) | Slot::Buffer { .. } => {
-                    let mut kept = std::mem::take(&mut self.act.buffers[place]);
-                    let start = u32::try_from(kept.len()).expect("fewer than 2^32 values");
-                    kept.extend_from_slice(self.row(bound));
-                    let width = kept.len() - start as usize;
-                    self.act.buffers[place] = kept;
-                    Slot::Buffer { buffer: node, width: u16::try_from(width).expect("a row's width fits"), start }
-                }
-                bound => bound,
-            };
+            let kept = self.keep(*slot, input, node);
             self.act.sorts[place].slots.push(kept);
         }
         let sorted = &mut self.act.sorts[place];
@@ -105,12 +108,38 @@ impl Exec<'_> {
         Ok(())
     }
 
-    fn sort(&mut self, node: NodeId, keys: &[SortKey]) {
-        let Sorted { keys: values, places, .. } = &mut self.act.sorts[usize::from(node)];
-        let of = |row: &u32| &values[*row as usize * keys.len()..(*row as usize + 1) * keys.len()];
-        if places.len() < 2 {
+    fn sort(&mut self, node: NodeId, slots: &[SlotId], keys: &[SortKey]) {
+        let place = usize::from(node);
+        if self.act.sorts[place].places.len() < 2 {
             return;
         }
-        places.sort_by(|left, right| order_keys(keys, of(left), of(right)));
+        let mut places = std::mem::take(&mut self.act.sorts[place].places);
+        let sorted = &self.act.sorts[place];
+        if are_columns(keys) {
+            // A column of no slot of these rows is one of the query around: the same for all.
+            let columns: SmallVec<[(&SortKey, usize, usize); 4]> = keys
+                .iter()
+                .filter_map(|key| match key.expr {
+                    Expr::Column { slot, column } => {
+                        let number = slots.iter().position(|other| *other == slot)?;
+                        Some((key, number, usize::from(column)))
+                    }
+                    _ => None,
+                })
+                .collect();
+            let value = |row: u32, number: usize, column: usize| {
+                self.slot_value(sorted.slots[row as usize * slots.len() + number], column)
+            };
+            places.sort_by(|left, right| {
+                let mut orders = columns.iter().map(|(key, number, column)| {
+                    order_key(key, value(*left, *number, *column), value(*right, *number, *column))
+                });
+                orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            });
+        } else {
+            let of = |row: &u32| &sorted.keys[*row as usize * keys.len()..(*row as usize + 1) * keys.len()];
+            places.sort_by(|left, right| order_keys(keys, of(left), of(right)));
+        }
+        self.act.sorts[place].places = places;
     }
 }

@@ -129,17 +129,15 @@ fn subqueries_read_the_outer_slots() {
     check(
         "SELECT s, EXISTS (SELECT 1 FROM u WHERE u.a = t.id) FROM t WHERE n IN (SELECT b FROM u)",
         &expect![[r#"
-        lock t AccessShare
-        lock u AccessShare
-        Project -> s5: s0.2, exists n3
-          subquery n3
-            Project -> s4: 1
-              IndexScan u -> s3 by u_pkey (s0.0)
-          SeqScan t -> s0 where s0.1 = any n1
-            subquery n1
-              Project -> s2: s1.1
-                SeqScan u -> s1
-    "#]],
+            lock t AccessShare
+            lock u AccessShare
+            Project -> s5: s0.2, exists n2
+              subquery n2
+                IndexScan u -> s3 by u_pkey (s0.0)
+              SeqScan t -> s0 where s0.1 = any n0
+                subquery n0
+                  SeqScan u -> s1
+        "#]],
     );
 }
 
@@ -210,15 +208,14 @@ fn defaults_are_part_of_the_plan() {
     check(
         "INSERT INTO t (id, s) SELECT a, $1 FROM u ORDER BY a",
         &expect![[r#"
-        params: text
-        lock t RowExclusive
-        lock u AccessShare
-        Insert t from s0
-          Project -> s0: s2.0, 0, s2.1, null
-            Project -> s2: s1.0, $1
-              Sort s1.0
-                SeqScan u -> s1
-    "#]],
+            params: text
+            lock t RowExclusive
+            lock u AccessShare
+            Insert t from s0
+              Project -> s0: s1.0, 0, $1, null
+                Sort s1.0
+                  SeqScan u -> s1
+        "#]],
     );
 }
 
@@ -251,18 +248,16 @@ fn with_queries_are_computed_once() {
             lock u RowExclusive
             lock t RowExclusive
             with c0, modifies
-              Delete u s0 recheck s0.0 = 1 returning s0 -> s1: s0.0, s0.1
+              Delete u s0 recheck s0.0 = 1 returning s0 -> s1: 
                 IndexScan u -> s0 by u_pkey (1)
             with c1
-              Project -> s4: s3.0
-                Aggregate -> s3: Count()
-                  CteScan c0 -> s2
+              Aggregate -> s3: Count()
+                CteScan c0 -> s11
             Insert t from s5
-              Project -> s5: s8.0, s8.1, null, null
-                Project -> s8: s6.0, s7.0
-                  NestLoop Inner
-                    CteScan c0 -> s6
-                    CteScan c1 -> s7
+              Project -> s5: s12.0, s13.0, null, null
+                NestLoop Inner
+                  CteScan c0 -> s12
+                  CteScan c1 -> s13
         "#]],
     );
 }
