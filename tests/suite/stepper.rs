@@ -241,6 +241,42 @@ fn what_is_committed_is_observed() {
     assert_eq!(seen.events, [event(1, 1), event(0, 2)]);
     assert_eq!(seen.applied, [event(0, 1)]);
     assert!(!database.has_changed());
+    for read in ["BEGIN", "SELECT n FROM counters FOR UPDATE", "COMMIT", "SELECT 1"] {
+        answered(database, 0, read);
+    }
+    assert!(!database.has_changed(), "who only reads changes nothing");
+    answered(database, 0, &bump(1));
+    assert!(database.has_changed(), "a statement that commits by itself");
+}
+
+#[test]
+fn a_function_that_the_setup_made_may_do_anything() {
+    let mut layout = layout();
+    layout
+        .setup
+        .push("CREATE FUNCTION append() RETURNS void LANGUAGE sql AS 'INSERT INTO events VALUES (DEFAULT)'".to_owned());
+    let mut database = PostgresDatabase::open(TestBed::shared().expect("a server"), &layout).expect("a database");
+    database.connect(0).expect("a session");
+    database.observe(&mut Observation::default()).expect("an observation");
+    answered(&mut database, 0, "SELECT append()::text");
+    assert!(database.has_changed());
+}
+
+#[test]
+fn who_waits_is_seen_to_go_on_when_the_lock_is_given_back_within_a_transaction() {
+    for releasing in ["SELECT pg_advisory_unlock(1)", "ROLLBACK TO before", "SELECT 1 / 0"] {
+        let database = &mut connected(2);
+        answered(database, 0, "SELECT pg_advisory_lock(1)");
+        answered(database, 0, "BEGIN");
+        answered(database, 0, "SAVEPOINT before");
+        answered(database, 0, &bump(1));
+        let wanted = if releasing.contains("unlock") { "SELECT pg_advisory_lock(1)".to_owned() } else { bump(1) };
+        waits(database, 1, &wanted, &[0]);
+        answered(database, 0, "SELECT 1");
+        assert_eq!(woken(database), []);
+        let _ = send(database, 0, releasing);
+        assert_eq!(woken(database), [(1, Ok(1))], "{releasing}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
@@ -92,10 +93,11 @@ impl Control {
         limited(sql, self.client.prepare(sql)).await
     }
 
-    /// None where a table is locked by somebody who keeps readers out. Of a connection on which waits were [limited](Self::limit_waits).
-    pub(super) async fn query_unless_locked(&self, statement: &Statement) -> Result<Option<Vec<Row>>, String> {
+    /// All in one flight; None where a table is locked by somebody who keeps readers out. Of a connection on which waits were
+    /// [limited](Self::limit_waits).
+    pub(super) async fn flight_unless_locked(&self, statements: &[Statement]) -> Result<Option<Vec<Vec<Row>>>, String> {
         let rows = async {
-            match self.client.query(statement, &[]).await {
+            match self.all(statements).await {
                 Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
                 other => other.map(Some),
             }
@@ -108,8 +110,14 @@ impl Control {
         self.batch("SET lock_timeout = '2ms'").await
     }
 
-    pub(super) async fn query_prepared(&self, statement: &Statement) -> Result<Vec<Row>, String> {
-        limited("what is there to reset", self.client.query(statement, &[])).await
+    /// All in one flight; the rows of each.
+    pub(super) async fn flight(&self, what: &str, statements: &[Statement]) -> Result<Vec<Vec<Row>>, String> {
+        limited(what, self.all(statements)).await
+    }
+
+    /// A query of the driver is sent when it is first polled: all are sent, then the answers are read.
+    async fn all(&self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        future::try_join_all(statements.iter().map(|statement| self.client.query(statement, &[]))).await
     }
 }
 

@@ -8,6 +8,7 @@
 //! the others), ids are taken by them at any time, and snapshots differ accordingly.
 
 mod control;
+mod effects;
 mod observe;
 mod reset;
 mod stepper;
@@ -20,8 +21,9 @@ use skiptrace::{Answer, Call, DbError, Session, Statement, Tag, Value};
 use super::testbed::{self, TestBed};
 use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
 use control::Control;
+use effects::Effects;
 use reset::Reset;
-use stepper::{Sent, Stepper};
+use stepper::{Sent, Stepper, Waits};
 
 /// Of a session for which one other waits, two, or more. The test bed's databases have a longer one. Far enough apart for a busy machine.
 const DEADLOCK_TIMEOUTS: [&str; 3] = ["50ms", "5ms", "1ms"];
@@ -30,17 +32,37 @@ const DEADLOCK_TIMEOUTS: [&str; 3] = ["50ms", "5ms", "1ms"];
 /// the connection kept: a new one has everything to plan anew, and takes as long as 40 statements.
 const BREAKS_REAL: u32 = 8;
 
+/// What is known of a session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    in_transaction: bool,
+    /// The open transaction, or the statement that is under way, may have written.
+    writes: bool,
+    /// Something may stay on it when its transaction is over.
+    lingers: bool,
+}
+
+impl Account {
+    fn holds_something(self) -> bool {
+        self.in_transaction || self.lingers
+    }
+}
+
 /// A real server as a [`Database`], in a database of its own that is dropped with this.
 pub struct PostgresDatabase<'bed> {
     // Before the database: its connections go first.
-    stepper: Stepper<PostgresSession, Result<Answer, DbError>>,
+    stepper: Sessions,
     reset: Reset,
     /// A connection that waits for nobody.
     observer: Control,
-    observe: tokio_postgres::Statement,
-    /// Connections that are kept between runs, with their backends' process ids.
-    spare: Vec<(PostgresSession, i32)>,
-    in_transaction: BTreeMap<usize, bool>,
+    observe: Vec<tokio_postgres::Statement>,
+    /// Connections that are kept between runs, with their backends' process ids. Each stays its session's, whose statements it has planned.
+    spare: BTreeMap<usize, (PostgresSession, i32)>,
+    accounts: BTreeMap<usize, Account>,
+    /// By statement; none where the setup defines functions, so that no text tells what it does.
+    effects: Option<BTreeMap<u32, Effects>>,
+    /// No session was opened since the last reset.
+    untouched: bool,
     /// Something may have been committed since the last look.
     changed: bool,
     /// A statement changed what the setup made: tables that are new, or gone.
@@ -70,8 +92,10 @@ impl<'bed> PostgresDatabase<'bed> {
             reset,
             observer,
             observe,
-            spare: Vec::new(),
-            in_transaction: BTreeMap::new(),
+            spare: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            effects: (!layout.setup.iter().any(|sql| effects::defines_functions(sql))).then(BTreeMap::new),
+            untouched: false,
             changed: true,
             redefined: false,
             breaks: 0,
@@ -112,21 +136,37 @@ impl<'bed> PostgresDatabase<'bed> {
     }
 
     /// What the server does with a session whose connection broke: its transaction is rolled back, its settings and locks are gone.
-    fn give_up(&mut self, connection: PostgresSession, pid: i32) -> Result<(), String> {
-        let mut ended = [(connection, pid)];
-        self.clean(&mut ended)?;
-        self.spare.extend(ended);
+    fn give_up(&mut self, session: usize, account: Account, ended: (PostgresSession, i32)) -> Result<(), String> {
+        self.spare.insert(session, ended);
+        if !account.holds_something() {
+            return Ok(());
+        }
+        self.clean(&[(session, account)])?;
         self.stepper.look_again()
     }
 
     /// Takes from connections that are kept whatever a run may have left on them.
-    fn clean(&self, connections: &mut [(PostgresSession, i32)]) -> Result<(), String> {
+    fn clean(&mut self, ended: &[(usize, Account)]) -> Result<(), String> {
+        let (spare, clean) = (&mut self.spare, &self.clean);
         self.stepper.runtime().block_on(async {
-            for (connection, _) in connections {
-                connection.pipeline(&self.clean).await.map_err(|e| e.to_string())?;
+            for (session, account) in ended {
+                if account.holds_something()
+                    && let Some((connection, _)) = spare.get_mut(session)
+                {
+                    connection.pipeline(clean).await.map_err(|e| e.to_string())?;
+                }
             }
             Ok(())
         })
+    }
+
+    fn effects(&mut self, statement: &Statement) -> Effects {
+        match &mut self.effects {
+            Some(known) if !self.redefined => {
+                *known.entry(statement.id()).or_insert_with(|| Effects::of(statement.sql()))
+            }
+            _ => Effects::ANY,
+        }
     }
 
     /// What to send before a statement that may close a cycle of waits, so that it is the victim, as in the model. Only a superuser
@@ -138,23 +178,26 @@ impl<'bed> PostgresDatabase<'bed> {
             return None;
         }
         let waiters = self.stepper.waiters_for(session).min(DEADLOCK_TIMEOUTS.len());
-        let in_transaction = self.in_transaction.get(&session).copied().unwrap_or_default();
+        let in_transaction = self.accounts.get(&session).is_some_and(|account| account.in_transaction);
         waiters.checked_sub(1).map(|index| self.look_first[index][usize::from(in_transaction)].clone())
     }
 
     /// Follows transactions; errs where the connection was lost, and not by us.
     fn settle(&mut self, session: usize, answer: &Result<Answer, DbError>) -> Result<(), BackendError> {
-        let in_transaction = self.in_transaction.entry(session).or_default();
+        let account = self.accounts.entry(session).or_default();
         match answer {
-            Ok(Answer { tag: Tag::Begin, .. }) => *in_transaction = true,
-            Ok(Answer { tag: Tag::Commit, .. }) => {
-                *in_transaction = false;
-                self.changed = true;
+            Ok(Answer { tag: Tag::Begin, .. }) => account.in_transaction = true,
+            Ok(Answer { tag: Tag::Rollback, .. }) => {
+                *account = Account { lingers: account.lingers, ..Account::default() }
             }
-            Ok(Answer { tag: Tag::Rollback, .. }) => *in_transaction = false,
-            Ok(_) => self.changed |= !*in_transaction,
+            Ok(answer) => {
+                account.in_transaction &= answer.tag != Tag::Commit;
+                if !account.in_transaction {
+                    self.changed |= std::mem::take(&mut account.writes);
+                }
+            }
             Err(e) if e.sqlstate().is_connection_lost() => return self.alive(Err(format!("session {session}: {e}"))),
-            Err(_) => {}
+            Err(_) => account.writes &= account.in_transaction,
         }
         Ok(())
     }
@@ -162,13 +205,15 @@ impl<'bed> PostgresDatabase<'bed> {
 
 impl Database for PostgresDatabase<'_> {
     fn reset(&mut self) -> Result<(), BackendError> {
+        if self.untouched {
+            return Ok(());
+        }
         let stopped = self.stepper.stop();
         self.alive(stopped)?;
-        self.spare.extend(self.stepper.take_idle());
-        self.in_transaction.clear();
-        let mut spare = std::mem::take(&mut self.spare);
-        let cleaned = self.clean(&mut spare);
-        self.spare = spare;
+        let idle = self.stepper.take_idle();
+        self.spare.extend(idle.into_iter().map(|(session, connection, pid)| (session, (connection, pid))));
+        let ended: Vec<(usize, Account)> = std::mem::take(&mut self.accounts).into_iter().collect();
+        let cleaned = self.clean(&ended);
         self.alive(cleaned)?;
         let reset = if std::mem::take(&mut self.redefined) {
             set_up_again(&self.stepper, &self.database.url(), &self.layout).map(|(reset, observer, observe)| {
@@ -180,27 +225,40 @@ impl Database for PostgresDatabase<'_> {
             self.reset.run(self.stepper.control())
         };
         self.changed = true;
-        self.alive(reset)
+        self.alive(reset)?;
+        self.untouched = true;
+        Ok(())
     }
 
     fn connect(&mut self, session: usize) -> Result<(), BackendError> {
-        let (connection, pid) = if let Some(spare) = self.spare.pop() {
+        let (connection, pid) = if let Some(spare) = self.spare.remove(&session) {
             spare
         } else {
             let opened = self.stepper.runtime().block_on(open_session(&self.database.url()));
             self.alive(opened.map_err(|e| e.to_string()))?
         };
+        self.untouched = false;
         self.stepper.add(session, connection, pid);
-        self.in_transaction.insert(session, false);
+        self.accounts.insert(session, Account::default());
         Ok(())
     }
 
     fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError> {
         let verb = first_word(statement.sql());
-        self.redefined |= is_one_of(verb, &["CREATE", "DROP", "ALTER"]);
+        self.redefined |= is_one_of(verb, &["CREATE", "DROP", "ALTER", "DO", "CALL"]);
+        let effects = self.effects(statement);
         let looks_first = self.looks_first(session, verb);
+        let others_hold = self.accounts.iter().any(|(other, account)| *other != session && account.holds_something());
+        let waits = match () {
+            () if !others_hold => Waits::Hardly,
+            () if is_one_of(verb, &["BEGIN", "SELECT", "COMMIT", "ROLLBACK"]) => Waits::Seldom,
+            () => Waits::Maybe,
+        };
+        let account = self.accounts.entry(session).or_default();
+        account.writes |= effects.writes;
+        account.lingers |= effects.lingers || looks_first.is_some() && !account.in_transaction;
         let (statement, params, nothing) = (statement.clone(), params.to_vec(), self.nothing.clone());
-        let sent = self.stepper.send(session, move |mut connection| {
+        let flight = move |mut connection: PostgresSession| -> Flight {
             Box::pin(async move {
                 if let Some(looks_first) = looks_first {
                     let _ = connection.execute(&looks_first, &[]).await;
@@ -212,7 +270,8 @@ impl Database for PostgresDatabase<'_> {
                 }
                 (connection, answer)
             })
-        });
+        };
+        let sent = self.stepper.send(session, flight, waits, |answer| effects.releases || answer.is_err());
         match self.alive(sent)? {
             Sent::Waits => Ok(Outcome::Waits),
             Sent::Answered(answer) => {
@@ -233,9 +292,9 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn disconnect(&mut self, session: usize) -> Result<(), BackendError> {
-        self.in_transaction.remove(&session);
+        let account = self.accounts.remove(&session).unwrap_or_default();
         let gone = match self.imitated_break(session) {
-            Some((connection, pid)) => self.give_up(connection, pid),
+            Some(ended) => self.give_up(session, account, ended),
             None => self.stepper.disconnect(session),
         };
         self.alive(gone)
@@ -246,7 +305,7 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
-        let rows = self.stepper.runtime().block_on(self.observer.query_unless_locked(&self.observe));
+        let rows = self.stepper.runtime().block_on(self.observer.flight_unless_locked(&self.observe));
         match self.alive(rows)? {
             Some(rows) => {
                 self.changed = false;
@@ -267,13 +326,12 @@ impl Drop for PostgresDatabase<'_> {
 }
 
 type Sessions = Stepper<PostgresSession, Result<Answer, DbError>>;
+type Flight = stepper::Flight<PostgresSession, Result<Answer, DbError>>;
+/// How a database is put back, and a connection with the queries that observe.
+type Made = (Reset, Control, Vec<tokio_postgres::Statement>);
 
-/// Runs the setup; how it is put back, and a connection with the query that observes.
-fn set_up(
-    stepper: &Sessions,
-    url: &str,
-    layout: &Layout,
-) -> Result<(Reset, Control, tokio_postgres::Statement), String> {
+/// Runs the setup.
+fn set_up(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, String> {
     let (runtime, control) = stepper.control();
     for sql in &layout.setup {
         runtime.block_on(control.batch(sql)).map_err(|e| format!("setup: {e}, in: {sql}"))?;
@@ -281,18 +339,17 @@ fn set_up(
     let (observer, observe) = runtime.block_on(async {
         let observer = Control::open(url).await?;
         observer.limit_waits().await?;
-        let observe = observer.prepare(&observe::query(layout)).await?;
+        let mut observe = Vec::new();
+        for query in observe::queries(layout) {
+            observe.push(observer.prepare(&query).await?);
+        }
         Ok::<_, String>((observer, observe))
     })?;
     Ok((Reset::prepare(stepper.control())?, observer, observe))
 }
 
 /// After a run that made or dropped tables: everything anew, in the same database.
-fn set_up_again(
-    stepper: &Sessions,
-    url: &str,
-    layout: &Layout,
-) -> Result<(Reset, Control, tokio_postgres::Statement), String> {
+fn set_up_again(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, String> {
     const SCHEMAS: &str = "SELECT coalesce(string_agg(format('DROP SCHEMA %I CASCADE;', nspname), ' '), '') || ' CREATE SCHEMA public' \
          FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'";
     let (runtime, control) = stepper.control();

@@ -1,4 +1,5 @@
-//! Reading what is committed: one query, so one snapshot, over the tables that a layout names.
+//! Reading what is committed in the tables that a layout names. Their queries travel in one flight, and nobody commits meanwhile: a
+//! look is taken between two steps, when every session is idle or waits for one that is.
 
 use tokio_postgres::Row;
 
@@ -9,33 +10,32 @@ const APPLIED: i32 = 1;
 const SKIP: i32 = 2;
 const GENERATION: i32 = 3;
 
-/// The query. Its rows, in no order: kind, then up to three integers; a stream's is its place in the layout, NULL if it has none.
-pub(super) fn query(layout: &Layout) -> String {
+/// A query a table, so that each is planned anew only when that table was truncated. Their rows, in no order: kind, then up to three
+/// integers; a stream's is its place in the layout, NULL if it has none.
+pub(super) fn queries(layout: &Layout) -> Vec<String> {
     let streams: Vec<String> = layout.streams.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
     let place = format!("array_position(ARRAY[{}]::text[], stream_id::text) - 1", streams.join(", "));
-    let Layout { events, applied, generations, .. } = layout;
-    let sql = format!(
-        "SELECT {EVENT} AS kind, {place} AS a, version::int8 AS b, position::int8 AS c FROM {events} \
-         UNION ALL SELECT {APPLIED}, {place}, version::int8, seq::int8 FROM {applied} \
-         UNION ALL SELECT {GENERATION}, array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text), \
-           generation::int8, 0 FROM {generations}"
-    );
-    match &layout.skips {
-        Some(skips) => {
-            format!("{sql} UNION ALL SELECT {SKIP}, {place}, version::int8, generation::int8 FROM {skips}")
-        }
-        None => sql,
-    }
+    let of = |kind: i32, third: &str, table: &str| {
+        format!("SELECT {kind}, {place}, version::int8, {third}::int8 FROM {table}")
+    };
+    let states = "array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text)";
+    let mut queries = vec![
+        of(EVENT, "position", &layout.events),
+        of(APPLIED, "seq", &layout.applied),
+        format!("SELECT {GENERATION}, {states}, generation::int8, 0::int8 FROM {}", layout.generations),
+    ];
+    queries.extend(layout.skips.as_ref().map(|skips| of(SKIP, "generation", skips)));
+    queries
 }
 
 /// Puts the rows into `into`; errs with what stands in the database and should not.
-pub(super) fn read(rows: &[Row], into: &mut Observation) -> Result<(), String> {
+pub(super) fn read(rows: &[Vec<Row>], into: &mut Observation) -> Result<(), String> {
     let Observation { events, applied, skips, generations } = into;
     events.clear();
     applied.clear();
     skips.clear();
     generations.clear();
-    for row in rows {
+    for row in rows.iter().flatten() {
         let (a, b, c): (Option<i32>, i64, i64) = (row.get(1), row.get(2), row.get(3));
         let kind: i32 = row.get(0);
         if kind == GENERATION {

@@ -1,6 +1,6 @@
 //! Stepping through a real server: one statement outstanding a session, waits seen as data.
 //!
-//! A statement that was sent either answers within [`ANSWER_SOON`], or a second connection asks the server who blocks whom. A step is over when
+//! A statement that was sent either answers soon, or a second connection asks the server who blocks whom. A step is over when
 //! everything is *settled*: every session has been answered, or is blocked by sessions of ours, without a cycle. Then nothing can happen any more
 //! until the next statement is sent, so what is seen does not depend on how fast anybody was:
 //!
@@ -24,8 +24,11 @@ use tokio::runtime::Runtime;
 
 use super::control::Control;
 
-/// Most statements answer sooner; asking who blocks them would only slow them down.
+/// Most statements answer sooner; asking who blocks them would only slow them down. Of a statement that seldom waits, and of one that
+/// nobody holds anything against, more so.
 const ANSWER_SOON: Duration = Duration::from_micros(150);
+const ANSWER_SOON_SELDOM: Duration = Duration::from_millis(1);
+const ANSWER_SOON_ALONE: Duration = Duration::from_millis(10);
 /// How long somebody who goes on is waited for before the next look. (The runtime's timers count milliseconds.)
 const ANSWER_LATE: Duration = Duration::from_millis(1);
 /// No step takes longer, or it is an error.
@@ -63,6 +66,17 @@ struct Busy<C, A> {
     blockers: Vec<usize>,
 }
 
+/// How likely a statement is to wait. It decides when is looked first, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// As any write or lock, where somebody holds something.
+    Maybe,
+    /// As a plain read, which only a table's lock keeps out.
+    Seldom,
+    /// Nobody else holds anything.
+    Hardly,
+}
+
 /// What became of a statement that was sent.
 pub(super) enum Sent<A> {
     Answered(A),
@@ -91,12 +105,12 @@ impl<C, A> Stepper<C, A> {
         assert!(replaced.is_none(), "session {session} is connected already");
     }
 
-    /// Gives back the connections that wait for nothing, with their backends' process ids.
-    pub(super) fn take_idle(&mut self) -> Vec<(C, i32)> {
+    /// Gives back the connections that wait for nothing, each with its session and its backend's process id.
+    pub(super) fn take_idle(&mut self) -> Vec<(usize, C, i32)> {
         let mut idle = Vec::new();
         for (number, session) in std::mem::take(&mut self.sessions) {
             match session.state {
-                State::Idle(connection) => idle.push((connection, session.pid)),
+                State::Idle(connection) => idle.push((number, connection, session.pid)),
                 State::Busy(_) | State::Between => drop(self.sessions.insert(number, session)),
             }
         }
@@ -107,8 +121,14 @@ impl<C, A> Stepper<C, A> {
         self.sessions.iter().filter(|(_, s)| matches!(s.state, State::Busy(_))).map(|(number, _)| *number).collect()
     }
 
-    /// Sends on a session that waits for nothing.
-    pub(super) fn send(&mut self, session: usize, flight: impl FnOnce(C) -> Flight<C, A>) -> Result<Sent<A>, String> {
+    /// Sends on a session that waits for nothing. `releases` says of an answer whether somebody who waited may go on with it.
+    pub(super) fn send(
+        &mut self,
+        session: usize,
+        flight: impl FnOnce(C) -> Flight<C, A>,
+        waits: Waits,
+        releases: impl FnOnce(&A) -> bool,
+    ) -> Result<Sent<A>, String> {
         let number = self.next_flight;
         self.next_flight += 1;
         let entry = self.sessions.get_mut(&session).unwrap_or_else(|| panic!("session {session} is not connected"));
@@ -116,7 +136,13 @@ impl<C, A> Stepper<C, A> {
             panic!("session {session} was sent a statement while it waits");
         };
         entry.state = State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new() });
-        let mut answers = self.settle(Some(session))?;
+        let mut answers = BTreeMap::new();
+        self.spin(session, waits, &mut answers);
+        // Whoever waits, waits for a lock that was held before this statement was sent: while that is held, nothing has changed for them.
+        let settled = answers.len() == 1 && answers.get(&number).is_some_and(|(_, answer)| !releases(answer));
+        if !settled {
+            self.settle(&mut answers)?;
+        }
         let own = answers.remove(&number);
         self.wake(answers);
         Ok(own.map_or(Sent::Waits, |(_, answer)| Sent::Answered(answer)))
@@ -157,7 +183,8 @@ impl<C, A> Stepper<C, A> {
 
     /// Something was released beside the sessions: whoever waited for it goes on.
     pub(super) fn look_again(&mut self) -> Result<(), String> {
-        let answers = self.settle(None)?;
+        let mut answers = BTreeMap::new();
+        self.settle(&mut answers)?;
         self.wake(answers);
         Ok(())
     }
@@ -175,21 +202,17 @@ impl<C, A> Stepper<C, A> {
         self.woken.extend(answers.into_values());
     }
 
-    /// Waits until everything is settled; the answers that came, in the order in which their statements were sent.
-    fn settle(&mut self, sent: Option<usize>) -> Result<BTreeMap<u64, (usize, A)>, String> {
+    /// Waits until everything is settled; adds the answers that come, in the order in which their statements were sent.
+    fn settle(&mut self, answers: &mut BTreeMap<u64, (usize, A)>) -> Result<(), String> {
         let begin = now();
-        let mut answers = BTreeMap::new();
         let mut before = None;
-        if let Some(session) = sent {
-            self.spin(session, &mut answers);
-        }
         loop {
             let waiting = self.waiting();
             if waiting.is_empty() {
-                return Ok(answers);
+                return Ok(());
             }
             let look = self.look(&waiting)?;
-            if self.poll_once(&mut answers) {
+            if self.poll_once(answers) {
                 before = None;
                 continue;
             }
@@ -197,11 +220,11 @@ impl<C, A> Stepper<C, A> {
                 // One that is alone cannot be overtaken between two lines of one look; of several, the picture must hold still.
                 if waiting.len() == 1 || before.as_ref() == Some(&look) {
                     self.remember(&look);
-                    return Ok(answers);
+                    return Ok(());
                 }
             } else {
                 // Somebody goes on, or the detector is due.
-                self.collect(&mut answers);
+                self.collect(answers);
             }
             before = Some(look);
             if begin.elapsed() > SETTLE_MAX {
@@ -211,13 +234,20 @@ impl<C, A> Stepper<C, A> {
     }
 
     /// Waits for an answer of `session`, but not for long. Busily: to sleep and be woken takes longer than most statements.
-    fn spin(&mut self, session: usize, answers: &mut BTreeMap<u64, (usize, A)>) {
+    fn spin(&mut self, session: usize, waits: Waits, answers: &mut BTreeMap<u64, (usize, A)>) {
+        let soon = match waits {
+            Waits::Maybe => ANSWER_SOON,
+            Waits::Seldom => ANSWER_SOON_SELDOM,
+            Waits::Hardly => ANSWER_SOON_ALONE,
+        };
         let sessions = &mut self.sessions;
         self.runtime.block_on(async {
             let begin = now();
-            while matches!(sessions[&session].state, State::Busy(_)) && begin.elapsed() < ANSWER_SOON {
+            while matches!(sessions[&session].state, State::Busy(_)) && begin.elapsed() < soon {
                 poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))).await;
                 tokio::task::yield_now().await;
+                // Where processors are few, the server's process may wait for this one.
+                std::thread::yield_now();
             }
         });
     }

@@ -65,7 +65,7 @@ impl ContainerServer {
         let name = format!("skiptrace-pg-{}-{:08x}", std::process::id(), unique());
         let mut settings = vec!["postgres", "-c", "autovacuum=off", "-c", "max_prepared_transactions=20"];
         if !options.fsync {
-            settings.extend(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+            settings.extend(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]);
         }
         let request = GenericImage::new(repository, tag)
             .with_exposed_port(PORT.tcp())
