@@ -31,7 +31,7 @@ pub trait Session {
     ///
     /// Errs with the first error, once every call has been answered: behind an error, PostgreSQL refuses the rest
     /// of the transaction (25P02) and answers a COMMIT with ROLLBACK.
-    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError>;
+    async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError>;
 
     /// The transaction that may be open was left midway: the session must roll it back before its next statement.
     /// Does nothing where none is open. Not async, since it is called from `Drop`.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::session::{Call, Value};
+use crate::session::{Call, Row, Statement, Value};
 
 /// Why an apply was left for later. For people and for pacing: no promise depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,32 +83,40 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The skip records of one append, as the columns of the statement that inserts them.
+/// The skip records of one append: each of its events, for each generation that they were not applied to.
 #[derive(Debug, Default)]
-pub(crate) struct NewSkips {
-    projections: Vec<Value>,
-    generations: Vec<Value>,
-    versions: Vec<Value>,
-    positions: Vec<Value>,
-    reasons: Vec<Value>,
+pub(crate) struct NewSkips<'a> {
+    /// Projection, number and why.
+    generations: Vec<(&'a Value, i64, SkipReason)>,
 }
 
-impl NewSkips {
-    pub(crate) fn push(&mut self, target: (&Value, i64), version: i64, position: i64, reason: &Value) {
-        self.projections.push(target.0.clone());
-        self.generations.push(Value::Int(target.1));
-        self.versions.push(Value::Int(version));
-        self.positions.push(Value::Int(position));
-        self.reasons.push(reason.clone());
+impl<'a> NewSkips<'a> {
+    pub(crate) fn push(&mut self, projection: &'a Value, generation: i64, reason: SkipReason) {
+        self.generations.push((projection, generation, reason));
     }
 
-    /// The call that inserts them for `stream`; none where there are none.
-    pub(crate) fn into_call(self, insert: &crate::session::Statement, stream: Value) -> Option<Call> {
-        if self.versions.is_empty() {
+    /// The call that inserts them for `stream`; none where there are none. `first` is the version of the first of the events, and
+    /// `events` are the rows that begin with their positions.
+    pub(crate) fn into_call(self, insert: &Statement, stream: Value, first: i64, events: &[Row]) -> Option<Call> {
+        if self.generations.is_empty() {
             return None;
         }
-        let Self { projections, generations, versions, positions, reasons } = self;
-        let columns = [projections, generations, versions, positions, reasons];
-        Some(Call::new(insert, std::iter::once(stream).chain(columns.map(Value::from)).collect::<Vec<_>>()))
+        let of_generation = |value: fn(&(&Value, i64, SkipReason)) -> Value| {
+            let records = self.generations.len() * events.len();
+            Value::Array((0..records).map(|record| value(&self.generations[record / events.len()])).collect())
+        };
+        let of_event = |value: &dyn Fn(usize) -> i64| {
+            let records = self.generations.len() * events.len();
+            Value::Array((0..records).map(|record| Value::Int(value(record % events.len()))).collect())
+        };
+        let columns = [
+            stream,
+            of_generation(|(projection, ..)| (*projection).clone()),
+            of_generation(|(_, generation, _)| Value::Int(*generation)),
+            of_event(&|event| first + i64::try_from(event).expect("a slice's index fits")),
+            of_event(&|event| events[event].int(0)),
+            of_generation(|(.., reason)| Value::from(reason.as_str())),
+        ];
+        Some(Call::new(insert, columns))
     }
 }

@@ -36,15 +36,15 @@ impl<'a, S: Session> Transaction<'a, S> {
         control: &'a Control,
         calls: impl IntoIterator<Item = Call>,
     ) -> Result<(Self, Vec<Answer>), DbError> {
-        let flight: Vec<Call> = std::iter::once(call(&control.begin)).chain(calls).collect();
+        let flight = std::iter::once(call(&control.begin)).chain(calls).collect();
         let mut transaction = Self { session, control, open: true };
-        let mut answers = transaction.send(&flight).await?;
+        let mut answers = transaction.send(flight).await?;
         answers.remove(0);
         Ok((transaction, answers))
     }
 
     /// Sends `calls` in one flight. After an error the transaction has been rolled back.
-    pub(crate) async fn send(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+    pub(crate) async fn send(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
         match self.session.pipeline(calls).await {
             Ok(answers) => Ok(answers),
             Err(error) => {
@@ -61,7 +61,7 @@ impl<'a, S: Session> Transaction<'a, S> {
     /// Sends `calls` and COMMIT in one flight. The answers to `calls` come back.
     pub(crate) async fn commit(mut self, mut calls: Vec<Call>) -> Result<Vec<Answer>, CommitError> {
         calls.push(call(&self.control.commit));
-        match self.session.pipeline(&calls).await {
+        match self.session.pipeline(calls).await {
             Ok(mut answers) => {
                 self.open = false;
                 match answers.pop().map(|answer| answer.tag) {

@@ -146,10 +146,10 @@ impl Session for PostgresSession {
         result.map_err(|error| error.in_statement(statement))
     }
 
-    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+    async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
         self.clean_up();
         let mut prepared = Vec::with_capacity(calls.len());
-        for call in calls {
+        for call in &calls {
             match self.prepare(&call.statement).await {
                 Ok(it) => prepared.push(it),
                 Err(error) => {
@@ -158,7 +158,7 @@ impl Session for PostgresSession {
                 }
             }
         }
-        let replies = send_all(&self.client, calls, &prepared).await;
+        let replies = send_all(&self.client, &calls, &prepared).await;
         let mut answers = Vec::with_capacity(calls.len());
         let mut first_error = None;
         for ((call, prepared), reply) in calls.iter().zip(&prepared).zip(replies) {

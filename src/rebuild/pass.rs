@@ -116,7 +116,7 @@ pub(super) async fn batch<S: Session>(
         _ if pass_ends && last_pass => {
             calls.push(Call::new(&sql.finish, generation.clone()));
             calls.push(Call::new(&sql.go_live, generation));
-            let answers = transaction.send(&calls).await?;
+            let answers = transaction.send(calls).await?;
             if answers.last().map(|answer| answer.affected) != Some(1) {
                 transaction.rollback().await?;
                 return Err(RebuildError::NotBuilding(report.generation));

@@ -51,15 +51,15 @@ pub(crate) async fn migrate<S: Session>(
 ) -> Result<(), SetupError> {
     refuse_standby(session, sql).await?;
     let (mut transaction, _) = Transaction::begin(session, control, [call(&sql.lock)]).await?;
-    transaction.send(&[call(&sql.create_schema)]).await?;
-    transaction.send(&[call(&sql.create_migrations)]).await?;
-    let answers = transaction.send(&[call(&sql.read_migrations)]).await?;
+    transaction.send(vec![call(&sql.create_schema)]).await?;
+    transaction.send(vec![call(&sql.create_migrations)]).await?;
+    let answers = transaction.send(vec![call(&sql.read_migrations)]).await?;
     let applied: Vec<i64> = answers[0].rows.iter().map(|row| row.int(0)).collect();
     for (number, name, text) in MIGRATIONS.iter().filter(|(number, ..)| !applied.contains(number)) {
         for statement in split(&render_sql(schema, text)) {
-            transaction.send(&[call(&Statement::new("schema.migrate", &statement))]).await?;
+            transaction.send(vec![call(&Statement::new("schema.migrate", &statement))]).await?;
         }
-        transaction.send(&[Call::new(&sql.record_migration, [(*number).into(), (*name).into()])]).await?;
+        transaction.send(vec![Call::new(&sql.record_migration, [(*number).into(), (*name).into()])]).await?;
     }
     transaction.commit(Vec::new()).await.map_err(CommitError::into_db_error)?;
     Ok(())

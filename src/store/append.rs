@@ -58,7 +58,7 @@ pub(super) async fn append<S: Session>(
     let before = last - count;
 
     let answers =
-        transaction.send(&[insert_events(sql, stream, before, events), read_generations(sql, stream)]).await?;
+        transaction.send(vec![insert_events(sql, stream, before, events), read_generations(sql, stream)]).await?;
     let appended = Appended {
         first_version: Version::stored(before + 1),
         last_version: Version::stored(last),
@@ -94,7 +94,7 @@ async fn conflict<S: Session>(
     expected: ExpectedVersion,
 ) -> AppendError {
     let read = Call::new(&sql.read_version, [Value::Text(stream.shared())]);
-    let answers = match transaction.send(&[read]).await {
+    let answers = match transaction.send(vec![read]).await {
         Ok(answers) => answers,
         Err(error) => return error.into(),
     };
@@ -134,11 +134,10 @@ fn effects(
     events: &[NewEvent],
     answers: &[Answer],
 ) -> Result<Vec<Call>, AppendError> {
-    let (inserted, generations) = (&answers[0].rows, &answers[1].rows);
     let mut calls = Vec::new();
     let mut skips = NewSkips::default();
     let mut recorded: Vec<RecordedEvent> = Vec::new();
-    for row in generations {
+    for row in &answers[1].rows {
         let (projection, generation, state, handler_version) = (row.value(0), row.int(1), row.text(2), row.int(3));
         let pending = row.bool(4);
         let handler = store.projection(row.text(0)).filter(|it| it.projection.handler_version() == handler_version);
@@ -154,12 +153,14 @@ fn effects(
                 continue;
             }
         };
-        let reason = Value::from(reason.as_str());
-        for (version, row) in (before + 1..).zip(inserted) {
-            skips.push((projection, generation), version, row.int(0), &reason);
-        }
+        skips.push(projection, generation, reason);
     }
-    calls.extend(skips.into_call(&store.store_sql().insert_skips, Value::Text(stream.shared())));
+    calls.extend(skips.into_call(
+        &store.store_sql().insert_skips,
+        Value::Text(stream.shared()),
+        before + 1,
+        &answers[0].rows,
+    ));
     Ok(calls)
 }
 

@@ -128,7 +128,7 @@ async fn a_flight_tells_its_first_error_and_a_failed_commit_is_a_rollback() {
     let mut session = fixture.session().await;
     run(&mut session, "CREATE TABLE public.t (n bigint CHECK (n > 0))").await;
     let flight = ["BEGIN", "INSERT INTO public.t VALUES (1)", "INSERT INTO public.t VALUES (0)", "SELECT 1", "COMMIT"];
-    let error = session.pipeline(&calls(&flight)).await.expect_err("CHECK");
+    let error = session.pipeline(calls(&flight)).await.expect_err("CHECK");
     assert_eq!(error.sqlstate(), SqlState::CHECK_VIOLATION);
     assert_eq!(number(&mut session, "SELECT count(*) FROM public.t").await, 0);
 
@@ -148,7 +148,7 @@ async fn a_flight_tells_its_first_error_and_a_failed_commit_is_a_rollback() {
     // A deferred constraint fails the COMMIT itself; no transaction is left.
     run(&mut session, "CREATE TABLE public.u (n bigint UNIQUE DEFERRABLE INITIALLY DEFERRED)").await;
     let deferred = ["BEGIN", "INSERT INTO public.u VALUES (1), (1)", "COMMIT", "INSERT INTO public.u VALUES (2)"];
-    let error = session.pipeline(&calls(&deferred)).await.expect_err("unique");
+    let error = session.pipeline(calls(&deferred)).await.expect_err("unique");
     assert_eq!(error.sqlstate(), SqlState::UNIQUE_VIOLATION);
     assert_eq!(number(&mut session, "SELECT n FROM public.u").await, 2);
 }
@@ -160,7 +160,7 @@ async fn a_long_flight_keeps_its_order() {
     run(&mut session, "CREATE TABLE public.t (seq bigint GENERATED ALWAYS AS IDENTITY, n bigint)").await;
     let insert = Statement::new("test", "INSERT INTO public.t (n) VALUES ($1) RETURNING n");
     let flight: Vec<Call> = (0..2000_i64).map(|n| Call::new(&insert, [n.into()])).collect();
-    let answers = session.pipeline(&flight).await.expect("answers");
+    let answers = session.pipeline(flight).await.expect("answers");
     assert!(answers.iter().zip(0..).all(|(answer, n)| answer.rows[0].int(0) == n && answer.affected == 1));
     assert_eq!(number(&mut session, "SELECT count(*) FROM public.t WHERE seq = n + 1").await, 2000);
 }

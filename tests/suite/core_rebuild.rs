@@ -118,11 +118,11 @@ impl Mortal {
 
 impl Session for Mortal {
     async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
-        let mut answers = self.pipeline(&[Call::new(statement, params)]).await?;
+        let mut answers = self.pipeline(vec![Call::new(statement, params)]).await?;
         Ok(answers.remove(0))
     }
 
-    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+    async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
         if self.flights_left > 0 {
             self.flights_left -= 1;
             return self.session.pipeline(calls).await;

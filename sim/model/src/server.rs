@@ -119,6 +119,8 @@ pub(crate) struct Core {
     /// Microseconds since the Unix epoch, virtual.
     pub(crate) clock: i64,
     pub(crate) commits: u64,
+    /// By table: commits of transactions that may have written to it.
+    pub(crate) changes: Vec<u64>,
     /// The storage of tables that were truncated since [`Server::keep`], for [`Server::reset`].
     pub(crate) put_aside: Vec<(TableId, Table)>,
     /// Texts that views and functions give.
@@ -177,6 +179,7 @@ impl Server {
             sessions: Vec::new(),
             clock: FIRST_CLOCK,
             commits: 0,
+            changes: Vec::new(),
             put_aside: Vec::new(),
             names: exec::Names::new(),
             scratch: Vec::new(),
@@ -268,6 +271,11 @@ impl Server {
             Ok(prepared) => self.execute(session, prepared, &[]),
             Err(error) => Outcome::Failed(self.core.fail_to_compile(session.number(), error)),
         }
+    }
+
+    /// Whether a wait is over, so that [`Server::next_woken`] is worth asking.
+    pub fn has_woken(&self) -> bool {
+        !self.core.locks.granted.is_empty()
     }
 
     /// Goes on with the next statement whose wait is over, in the order in which the locks were granted, until one has an
@@ -389,6 +397,12 @@ impl Server {
         self.core.commits
     }
 
+    /// How many transactions that may have written to a table have committed: as long as it stands still, and no [`Server::reset`]
+    /// comes between, so does what is committed in the table.
+    pub fn changes(&self, table: TableHandle) -> u64 {
+        self.core.changes[table.0 as usize]
+    }
+
     /// A table by name, `schema.table` or in `public`.
     pub fn table(&self, name: &str) -> Option<TableHandle> {
         let (schema, name) = name.split_once('.').unwrap_or(("public", name));
@@ -474,6 +488,7 @@ impl Core {
     pub(crate) fn set_tables(&mut self, numbers: usize) {
         self.tables.resize_with(numbers.max(self.tables.len()), Table::default);
         self.sequences.resize(self.tables.len(), Sequence::default());
+        self.changes.resize(self.tables.len(), 0);
         self.locks.set_tables(self.tables.len());
     }
 }

@@ -246,6 +246,10 @@ impl Core {
         let committed = state == State::Committed;
         if committed && transaction.xid != NO_XID {
             self.commits += 1;
+            // Whoever writes to a table holds such a lock on it until now.
+            for (table, mode) in self.locks.tables_of(me) {
+                self.changes[*table as usize] += u64::from(*mode >= TableLockMode::RowExclusive);
+            }
         }
         // All ids end before anybody goes on.
         for xid in transaction.xids.iter().rev() {

@@ -41,7 +41,7 @@ pub trait Database {
         None
     }
 
-    /// Reads what is committed now into `into`.
+    /// Reads what is committed now into `into`, where what the last call since the [`Database::reset`] read still stands.
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError>;
 }
 

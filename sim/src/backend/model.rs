@@ -28,7 +28,8 @@ pub struct ModelDatabase {
     applied: Table<3>,
     skips: Option<Table<3>>,
     generations: Table<2>,
-    observed: Option<u64>,
+    /// How often each of the tables had changed when it was observed.
+    observed: Option<[u64; 4]>,
     first_xid: u64,
 }
 
@@ -101,6 +102,13 @@ impl ModelDatabase {
         }
     }
 
+    /// How often what is observed has changed: events, applies, skip records, generations.
+    fn changes(&self) -> [u64; 4] {
+        let skips = self.skips.as_ref().map_or(0, |skips| self.server.changes(skips.handle));
+        let [events, applied, generations] = [self.events.handle, self.applied.handle, self.generations.handle];
+        [self.server.changes(events), self.server.changes(applied), skips, self.server.changes(generations)]
+    }
+
     fn session(&self, session: usize) -> SessionId {
         self.sessions[session].unwrap_or_else(|| panic!("session {session} is not connected"))
     }
@@ -149,6 +157,9 @@ impl Database for ModelDatabase {
     }
 
     fn next_woken(&mut self) -> Result<Option<(usize, Result<Answer, DbError>)>, BackendError> {
+        if !self.server.has_woken() {
+            return Ok(None);
+        }
         match self.server.next_woken() {
             None => Ok(None),
             Some((_, model::Outcome::Failed(error))) if error.is_refusal() => {
@@ -182,39 +193,49 @@ impl Database for ModelDatabase {
     }
 
     fn has_changed(&mut self) -> bool {
-        self.observed != Some(self.server.commits())
+        self.observed != Some(self.changes())
     }
 
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
-        self.observed = Some(self.server.commits());
-        into.events.clear();
-        into.applied.clear();
-        into.skips.clear();
-        into.generations.clear();
-        for row in self.server.committed(self.events.handle) {
-            into.events.push(event(&self.streams, row, self.events.columns)?);
+        let now = self.changes();
+        let before = self.observed.replace(now);
+        let changed = |table: usize| before.is_none_or(|before| before[table] != now[table]);
+        if changed(0) {
+            self.events.read(&self.server, &self.streams, &mut into.events)?;
         }
-        for row in self.server.committed(self.applied.handle) {
-            into.applied.push(event(&self.streams, row, self.applied.columns)?);
+        if changed(1) {
+            self.applied.read(&self.server, &self.streams, &mut into.applied)?;
         }
-        into.events.sort_unstable_by_key(|event| event.position);
-        into.applied.sort_unstable_by_key(|event| event.position);
-        if let Some(skips) = &self.skips {
-            for row in self.server.committed(skips.handle) {
-                let event = event(&self.streams, row, skips.columns)?;
-                into.skips.push(ObservedSkip {
-                    stream: event.stream,
-                    version: event.version,
-                    generation: event.position,
-                });
+        if changed(2) {
+            into.skips.clear();
+            for (skips, row) in
+                self.skips.iter().flat_map(|it| self.server.committed(it.handle).map(move |row| (it, row)))
+            {
+                let ObservedEvent { stream, version, position: generation } = event(&self.streams, row, skips.columns)?;
+                into.skips.push(ObservedSkip { stream, version, generation });
             }
             into.skips.sort_unstable();
         }
-        for row in self.server.committed(self.generations.handle) {
-            let [generation, state] = self.generations.columns;
-            into.generations.push((int(&row[generation])?, generation_state(&row[state])?));
+        if changed(3) {
+            into.generations.clear();
+            for row in self.server.committed(self.generations.handle) {
+                let [generation, state] = self.generations.columns;
+                into.generations.push((int(&row[generation])?, generation_state(&row[state])?));
+            }
+            into.generations.sort_unstable();
         }
-        into.generations.sort_unstable();
+        Ok(())
+    }
+}
+
+impl Table<3> {
+    /// Its committed events, by position.
+    fn read(&self, server: &Server, streams: &[Box<str>], into: &mut Vec<ObservedEvent>) -> Result<(), BackendError> {
+        into.clear();
+        for row in server.committed(self.handle) {
+            into.push(event(streams, row, self.columns)?);
+        }
+        into.sort_unstable_by_key(|event| event.position);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use skiptrace::{Answer, DbError, Statement, Value};
+use skiptrace::{Answer, Call, DbError, Statement, Value};
 
 /// What an actor is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +92,25 @@ impl Lane {
     /// Posts a statement.
     pub(crate) fn post(&self, statement: &Statement, params: &[Value]) {
         let mut request = self.request.borrow_mut();
-        self.is_commit.set(is_commit(statement.sql()));
         request.statement = Some(statement.clone());
         request.params.clear();
         request.params.extend_from_slice(params);
+        self.posted(statement);
+    }
+
+    /// The same, for a call that nobody needs afterwards.
+    pub(crate) fn post_call(&self, Call { statement, params }: Call) {
+        self.posted(&statement);
+        *self.request.borrow_mut() = Request { statement: Some(statement), params };
+    }
+
+    fn posted(&self, statement: &Statement) {
+        self.is_commit.set(is_commit(statement.sql()));
         self.phase.set(Phase::Posted);
     }
 }
 
 /// Whether the answer to this statement tells that something was made durable, so that losing it matters.
 fn is_commit(sql: &str) -> bool {
-    sql.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("commit"))
+    sql.as_bytes().first_chunk::<6>().is_some_and(|start| start.eq_ignore_ascii_case(b"commit"))
 }

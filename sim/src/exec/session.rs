@@ -85,17 +85,27 @@ pub struct SimSession {
 }
 
 impl SimSession {
-    async fn send(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
-        if self.lane.connection.get() != self.connection {
+    /// Sends what `post` writes into the lane.
+    async fn send(&mut self, post: impl FnOnce(&Lane)) -> Result<Answer, DbError> {
+        let lane = &*self.lane;
+        if lane.connection.get() != self.connection {
             return Err(connection_lost());
         }
-        self.lane.post(statement, params);
-        let lane = &*self.lane;
+        post(lane);
         poll_fn(|_| match lane.reply.borrow_mut().take() {
             Some(reply) => Poll::Ready(reply),
             None => Poll::Pending,
         })
         .await
+    }
+
+    /// Rolls back what a dropped future has left.
+    async fn clean_up(&mut self) -> Result<(), DbError> {
+        if std::mem::take(&mut self.abandoned) && self.lane.in_transaction.get() {
+            let rollback = self.rollback.clone();
+            self.send(|lane| lane.post(&rollback, &[])).await?;
+        }
+        Ok(())
     }
 }
 
@@ -106,18 +116,16 @@ pub(crate) fn connection_lost() -> DbError {
 
 impl Session for SimSession {
     async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
-        if std::mem::take(&mut self.abandoned) && self.lane.in_transaction.get() {
-            let rollback = self.rollback.clone();
-            self.send(&rollback, &[]).await?;
-        }
-        self.send(statement, params).await
+        self.clean_up().await?;
+        self.send(|lane| lane.post(statement, params)).await
     }
 
-    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+    async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
+        self.clean_up().await?;
         let mut answers = Vec::with_capacity(calls.len());
         let mut first_error = None;
         for call in calls {
-            match self.execute(&call.statement, &call.params).await {
+            match self.send(|lane| lane.post_call(call)).await {
                 Ok(answer) => answers.push(answer),
                 Err(error) if error.sqlstate().is_connection_lost() => return Err(first_error.unwrap_or(error)),
                 Err(error) => first_error = first_error.or(Some(error)),

@@ -134,7 +134,7 @@ async fn play(script: Vec<Do>, context: ActorContext) -> Result<(), DbError> {
             },
             Pipeline(sqls) => {
                 let calls: Vec<Call> = sqls.iter().map(|sql| Call::new(&Statement::new(sql, sql), [])).collect();
-                if let Err(error) = session.pipeline(&calls).await {
+                if let Err(error) = session.pipeline(calls).await {
                     assert_eq!(error.sqlstate(), SqlState::UNIQUE_VIOLATION, "the first error comes back");
                 }
             }

@@ -141,6 +141,9 @@ impl Tracker {
         executor: &Executor<D>,
         trace: &mut Trace,
     ) {
+        if *stepped == Stepped::default() {
+            return;
+        }
         let mut reached = 0;
         if let Some(actor) = stepped.crashed {
             let actor = 1 << actor;

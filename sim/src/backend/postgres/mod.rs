@@ -153,7 +153,7 @@ impl<'bed> PostgresDatabase<'bed> {
                 if account.holds_something()
                     && let Some((connection, _)) = spare.get_mut(session)
                 {
-                    connection.pipeline(clean).await.map_err(|e| e.to_string())?;
+                    connection.pipeline(clean.to_vec()).await.map_err(|e| e.to_string())?;
                 }
             }
             Ok(())
