@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::exec::{self, Flow};
 use crate::lock::End;
 use crate::lock::Locks;
-use crate::mvcc::{Table, TupleId, Xacts};
+use crate::mvcc::{Table, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
 use crate::session::{Block, Session, Waiting};
@@ -125,8 +125,6 @@ pub(crate) struct Core {
     pub(crate) put_aside: Vec<(TableId, Table)>,
     /// Texts that views and functions give.
     pub(crate) names: exec::Names,
-    /// Room for an index search that is over before anything else begins.
-    pub(crate) scratch: Vec<TupleId>,
 }
 
 /// What [`Server::reset`] puts back that does not stand in the tables themselves.
@@ -182,7 +180,6 @@ impl Server {
             changes: Vec::new(),
             put_aside: Vec::new(),
             names: exec::Names::new(),
-            scratch: Vec::new(),
         };
         let kept =
             Kept { catalog: core.catalog.clone(), sequences: Vec::new(), sessions: 0, clock: FIRST_CLOCK, commits: 0 };
@@ -254,6 +251,16 @@ impl Server {
 
     /// Executes a statement on a session that waits for nothing. Outside a transaction block it is a transaction of its own.
     pub fn execute(&mut self, session: SessionId, prepared: Prepared, params: &[Value]) -> Outcome {
+        self.execute_with(session, prepared, |into| into.extend_from_slice(params))
+    }
+
+    /// [`Server::execute`] with parameters that are made where they are needed: `params` is given an empty list to put them into.
+    pub fn execute_with(
+        &mut self,
+        session: SessionId,
+        prepared: Prepared,
+        params: impl FnOnce(&mut Vec<Value>),
+    ) -> Outcome {
         let me = session.number();
         assert!(self.core.session(me).connected, "session {me} is not connected");
         assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its statement is not done");
@@ -309,7 +316,7 @@ impl Server {
             match self.refresh(prepared) {
                 Ok(()) => {
                     plan = self.statements[prepared.0 as usize].plan.clone();
-                    exec::start(&mut self.core, me, &plan, &params)
+                    exec::start(&mut self.core, me, &plan, |into| *into = params)
                 }
                 Err(error) => Flow::Failed(error),
             }

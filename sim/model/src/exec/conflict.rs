@@ -77,20 +77,14 @@ impl Exec<'_> {
     }
 
     /// Looks for another row under the key of `row`. One's own deletions have happened, one's own insertions too.
-    fn twin(&mut self, table: TableId, index: usize, row: Slot) -> Twin {
-        let mut roots = std::mem::take(&mut self.core.scratch);
-        roots.clear();
+    fn twin(&self, table: TableId, index: usize, row: Slot) -> Twin {
         let (storage, row) = (&self.core.tables[table as usize], self.row(row));
-        let key: SmallVec<[&Value; 4]> =
-            storage.indexes[index].columns.iter().map(|column| &row[usize::from(*column)]).collect();
         // NULLs are distinct.
-        if !key.iter().any(|value| matches!(value, Value::Null)) {
-            storage.find(index, &key, &mut roots);
+        if storage.indexes[index].columns.iter().any(|column| matches!(row[usize::from(*column)], Value::Null)) {
+            return Twin::None;
         }
-        let twin = roots.iter().map(|root| self.twin_in_chain(table, *root)).find(|twin| !matches!(twin, Twin::None));
-        drop(key);
-        self.core.scratch = roots;
-        twin.unwrap_or(Twin::None)
+        let mut twins = storage.twins(index, row).map(|root| self.twin_in_chain(table, root));
+        twins.find(|twin| !matches!(twin, Twin::None)).unwrap_or(Twin::None)
     }
 
     fn twin_in_chain(&self, table: TableId, root: TupleId) -> Twin {

@@ -14,6 +14,9 @@ static NULL: Value = Value::Null;
 /// NULL if either is NULL.
 #[inline]
 fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool> {
+    if let (Value::Int(left), Value::Int(right)) = (left, right) {
+        return Some(op.holds(left.cmp(right)));
+    }
     if matches!(left, Value::Null) || matches!(right, Value::Null) {
         return None;
     }
@@ -114,8 +117,20 @@ impl Exec<'_> {
         Ok(truth == Some(true))
     }
 
-    /// The truth of a condition.
+    /// The truth of a condition. Most are comparisons of what need not be computed.
+    #[inline]
     pub(super) fn test(&mut self, expr: &Expr) -> Result<Option<bool>, Interrupt> {
+        if let Expr::Compare { op, left, right } = expr
+            && let (Some(left), Some(right)) = (self.look(left), self.look(right))
+        {
+            return Ok(compare(*op, left, right));
+        }
+        self.decide(expr)
+    }
+
+    /// The truth of a condition that has to be computed.
+    #[inline(never)]
+    fn decide(&mut self, expr: &Expr) -> Result<Option<bool>, Interrupt> {
         match expr {
             Expr::Compare { op, left, right } => self.compare(*op, left, right),
             Expr::And(parts) => self.connect(parts, false),
@@ -167,9 +182,6 @@ impl Exec<'_> {
     }
 
     fn compare(&mut self, op: CompareOp, left: &Expr, right: &Expr) -> Result<Option<bool>, Interrupt> {
-        if let (Some(left), Some(right)) = (self.look(left), self.look(right)) {
-            return Ok(compare(op, left, right));
-        }
         let left = self.eval(left)?;
         if let Some(right) = self.look(right) {
             return Ok(compare(op, &left, right));

@@ -184,11 +184,9 @@ impl Activation {
     }
 
     /// Prepares for a statement.
-    fn begin(&mut self, query: &Query, params: &[Value]) {
+    fn begin(&mut self, query: &Query) {
         self.phase = Phase::Locks;
         self.at = 0;
-        self.params.clear();
-        self.params.extend_from_slice(params);
         let slots = usize::from(query.slots) + 2;
         if self.values.len() < slots {
             self.values.resize(slots, Vec::new());
@@ -250,13 +248,13 @@ pub(crate) fn aborted() -> Error {
 }
 
 /// Starts a statement.
-pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: &[Value]) -> Flow {
-    if params.len() != plan.params.len() {
-        let message = format!(
-            "bind message supplies {} parameters, but prepared statement requires {}",
-            params.len(),
-            plan.params.len()
-        );
+pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: impl FnOnce(&mut Vec<Value>)) -> Flow {
+    let given = &mut core.session_mut(me).activation().params;
+    given.clear();
+    params(given);
+    let (given, wanted) = (given.len(), plan.params.len());
+    if given != wanted {
+        let message = format!("bind message supplies {given} parameters, but prepared statement requires {wanted}");
         return Flow::Failed(Error::new("08P01", message));
     }
     match &core.session(me).transaction {
@@ -273,7 +271,7 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: &[Value]) -> 
             let message = format!("cannot execute {} in a read-only transaction", tag_name(query.kind));
             return Flow::Failed(Error::new("25006", message));
         }
-        core.session_mut(me).activation().begin(query, params);
+        core.session_mut(me).activation().begin(query);
     }
     resume(core, me, plan)
 }

@@ -43,24 +43,27 @@ impl Exec<'_> {
     }
 
     fn evaluate_each(&mut self, exprs: &[Expr], values: &mut Vec<Value>) -> Result<(), Interrupt> {
-        let mut rest = exprs;
-        while let [first, ..] = rest {
-            if let Expr::Column { slot, .. } = first {
-                // Columns of one row, one after another.
-                let row = self.row(self.bound(*slot));
-                let of = |expr: &Expr| match expr {
-                    Expr::Column { slot: other, column } if other == slot => Some(usize::from(*column)),
-                    _ => None,
-                };
-                while let Some(column) = rest.first().and_then(of) {
-                    // An outer join's missing side has no values.
-                    values.push(row.get(column).cloned().unwrap_or(Value::Null));
-                    rest = &rest[1..];
+        values.reserve(exprs.len());
+        let mut at = 0;
+        while let Some(expr) = exprs.get(at) {
+            match expr {
+                Expr::Column { slot, .. } => {
+                    // Columns of one row, one after another.
+                    let row = self.row(self.bound(*slot));
+                    while let Some(Expr::Column { slot: other, column }) = exprs.get(at)
+                        && other == slot
+                    {
+                        // An outer join's missing side has no values.
+                        values.push(row.get(usize::from(*column)).unwrap_or(&Value::Null).clone());
+                        at += 1;
+                    }
+                    continue;
                 }
-            } else {
-                values.push(self.eval(first)?);
-                rest = &rest[1..];
+                Expr::Param(number) => values.push(self.act.params[usize::from(*number)].clone()),
+                Expr::Const(value) => values.push(value.clone()),
+                _ => values.push(self.eval(expr)?),
             }
+            at += 1;
         }
         Ok(())
     }
@@ -137,23 +140,32 @@ impl Exec<'_> {
     fn search(&mut self, place: usize, (table, index): (TableId, IndexId), keys: &[Expr]) -> Result<(), Interrupt> {
         let mut list = std::mem::take(&mut self.act.lists[place]);
         list.clear();
-        let storage = |exec: &Self, key: &[&Value], list: &mut Vec<_>| {
-            // Nothing equals NULL.
-            if !key.iter().any(|value| matches!(value, Value::Null)) {
-                exec.core.tables[table as usize].find(usize::from(index), key, list);
-            }
-        };
-        if keys.iter().all(|expr| self.look(expr).is_some()) {
-            let key: SmallVec<[&Value; 4]> = keys.iter().filter_map(|expr| self.look(expr)).collect();
-            storage(self, &key, &mut list);
-        } else {
-            let mut key = SmallVec::<[Value; 4]>::new();
+        let mut computed = SmallVec::<[Value; 4]>::new();
+        if keys.iter().any(|expr| self.look(expr).is_none()) {
             for expr in keys {
-                key.push(self.eval(expr)?);
+                computed.push(self.eval(expr)?);
             }
             self.row_done();
-            let key: SmallVec<[&Value; 4]> = key.iter().collect();
-            storage(self, &key, &mut list);
+        }
+        let null = Value::Null;
+        let mut few = [&null; 4];
+        let many: Vec<&Value>;
+        let at = |place: usize| match computed.get(place) {
+            Some(value) => value,
+            None => self.look(&keys[place]).expect("nothing needs computing"),
+        };
+        let key = if keys.len() <= few.len() {
+            for (place, value) in few.iter_mut().enumerate().take(keys.len()) {
+                *value = at(place);
+            }
+            &few[..keys.len()]
+        } else {
+            many = (0..keys.len()).map(at).collect();
+            &many
+        };
+        // Nothing equals NULL.
+        if !key.iter().any(|value| matches!(value, Value::Null)) {
+            self.core.tables[table as usize].find(usize::from(index), key, &mut list);
         }
         self.act.lists[place] = list;
         Ok(())

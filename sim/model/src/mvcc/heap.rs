@@ -246,6 +246,11 @@ impl Table {
         }
     }
 
+    /// The entries of index `index` under the key of `row`.
+    pub(crate) fn twins(&self, index: usize, row: &[Value]) -> impl Iterator<Item = TupleId> {
+        self.indexes[index].twins(&self.values, self.stride, row)
+    }
+
     /// Makes all entries of a new index.
     pub(crate) fn build(&mut self, mut index: Index, entries: &[TupleId]) {
         for tuple in entries {

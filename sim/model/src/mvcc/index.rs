@@ -17,6 +17,20 @@ fn order(left: &Value, right: &Value) -> Ordering {
     }
 }
 
+/// The part of a sorted list for which `compare` says that it is equal.
+fn equal(list: &[TupleId], compare: impl Fn(TupleId) -> Ordering) -> &[TupleId] {
+    // A list that grows at its end is asked most often for what would stand behind it.
+    match list.last() {
+        Some(last) if compare(*last) != Ordering::Less => {}
+        _ => return &[],
+    }
+    let start = list.partition_point(|tuple| compare(*tuple) == Ordering::Less);
+    let rest = &list[start..];
+    // Most often one row matches: looking at the next is cheaper than searching for the end.
+    let length = rest.iter().position(|tuple| compare(*tuple) != Ordering::Equal).unwrap_or(rest.len());
+    &rest[..length]
+}
+
 /// An index over columns of a table. What was there at [`super::Table::keep`] and what came since stand in two lists: so
 /// taking back what came since is to empty a list.
 #[derive(Clone, Debug)]
@@ -40,26 +54,21 @@ impl Index {
     }
 
     fn compare(&self, values: &[Value], stride: usize, tuple: TupleId, keys: &[&Value]) -> Ordering {
-        let start = tuple as usize * stride;
-        for (column, key) in self.columns.iter().zip(keys) {
-            let ordering = order(&values[start + usize::from(*column)], key);
-            if ordering != Ordering::Equal {
-                return ordering;
-            }
-        }
-        Ordering::Equal
+        let row = &values[tuple as usize * stride..][..stride];
+        let mut orders = self.columns.iter().zip(keys).map(|(column, key)| order(&row[usize::from(*column)], key));
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// Compares whole keys of a tuple and of a row that need not be in the table yet.
+    fn compare_row(&self, values: &[Value], stride: usize, tuple: TupleId, row: &[Value]) -> Ordering {
+        let other = &values[tuple as usize * stride..][..stride];
+        let columns = self.columns.iter().map(|column| usize::from(*column));
+        let mut orders = columns.map(|column| order(&other[column], &row[column]));
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
 
     fn compare_tuples(&self, values: &[Value], stride: usize, left: TupleId, right: TupleId) -> Ordering {
-        let (first, second) = (left as usize * stride, right as usize * stride);
-        for column in &self.columns {
-            let column = usize::from(*column);
-            let ordering = order(&values[first + column], &values[second + column]);
-            if ordering != Ordering::Equal {
-                return ordering;
-            }
-        }
-        left.cmp(&right)
+        self.compare_row(values, stride, left, &values[right as usize * stride..][..stride]).then(left.cmp(&right))
     }
 
     /// Enters a tuple; equal keys stand in heap order, as in a btree.
@@ -75,10 +84,11 @@ impl Index {
     /// The entries whose first columns equal `keys`; with no keys: all.
     pub(crate) fn find(&self, values: &[Value], stride: usize, keys: &[&Value], into: &mut Vec<TupleId>) {
         into.clear();
-        let kept = self.equal(&self.kept, values, stride, keys);
-        let fresh = self.equal(&self.fresh, values, stride, keys);
-        if fresh.is_empty() {
+        let kept = equal(&self.kept, |tuple| self.compare(values, stride, tuple, keys));
+        let fresh = equal(&self.fresh, |tuple| self.compare(values, stride, tuple, keys));
+        if kept.is_empty() || fresh.is_empty() {
             into.extend_from_slice(kept);
+            into.extend_from_slice(fresh);
             return;
         }
         let (mut left, mut right) = (kept.iter().peekable(), fresh.iter().peekable());
@@ -89,16 +99,11 @@ impl Index {
         into.extend(left.chain(right));
     }
 
-    fn equal<'a>(&self, list: &'a [TupleId], values: &[Value], stride: usize, keys: &[&Value]) -> &'a [TupleId] {
-        if list.is_empty() {
-            return list;
-        }
-        let start = list.partition_point(|tuple| self.compare(values, stride, *tuple, keys) == Ordering::Less);
-        let rest = &list[start..];
-        // Most often one row matches: looking at the next is cheaper than searching for the end.
-        let unequal = |tuple: &TupleId| self.compare(values, stride, *tuple, keys) != Ordering::Equal;
-        let length = rest.iter().position(unequal).unwrap_or(rest.len());
-        &rest[..length]
+    /// The entries under the key of `row`, in no order.
+    pub(crate) fn twins(&self, values: &[Value], stride: usize, row: &[Value]) -> impl Iterator<Item = TupleId> {
+        let kept = equal(&self.kept, |tuple| self.compare_row(values, stride, tuple, row));
+        let fresh = equal(&self.fresh, |tuple| self.compare_row(values, stride, tuple, row));
+        kept.iter().chain(fresh).copied()
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = TupleId> {
