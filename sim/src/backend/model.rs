@@ -22,7 +22,6 @@ pub struct ModelDatabase {
     sessions: Vec<Option<SessionId>>,
     /// By the server's session number.
     numbers: Vec<usize>,
-    params: Vec<model::Value>,
     streams: Vec<Box<str>>,
     events: Table<3>,
     applied: Table<3>,
@@ -65,7 +64,6 @@ impl ModelDatabase {
             prepared: Vec::new(),
             sessions: Vec::new(),
             numbers: Vec::new(),
-            params: Vec::new(),
             observed: None,
             first_xid: FIRST_XID,
         })
@@ -141,11 +139,7 @@ impl Database for ModelDatabase {
     fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError> {
         let id = self.session(session);
         let outcome = match self.prepare(statement)? {
-            Ok(prepared) => {
-                self.params.clear();
-                self.params.extend(params.iter().map(to_model));
-                self.server.execute(id, prepared, &self.params)
-            }
+            Ok(prepared) => self.server.execute_with(id, prepared, |into| into.extend(params.iter().map(to_model))),
             // Does to the transaction what a statement that cannot be parsed does.
             Err(_) => self.server.query(id, statement.sql()),
         };

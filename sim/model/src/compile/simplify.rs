@@ -129,9 +129,10 @@ impl Parts<'_> {
         };
         self.output == Some(slot)
             || self.ctes.iter().any(|cte| cte.slots.contains(&slot))
-            || self.nodes.iter().any(|node| {
-                by_node(node) || node_children(node).0.into_iter().any(|expr| by_subquery(expr, slot))
-            })
+            || self
+                .nodes
+                .iter()
+                .any(|node| by_node(node) || node_children(node).0.into_iter().any(|expr| by_subquery(expr, slot)))
     }
 
     /// Whether an outer join can bind a slot to NULLs: then not even a constant of it is constant.

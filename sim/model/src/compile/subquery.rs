@@ -51,7 +51,10 @@ impl Builder<'_> {
 
     pub(super) fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
         let (rows, ty) = self.one_column(query)?;
-        Ok(Typed { expr: Expr::Subquery { kind: SubqueryKind::Scalar, root: rows.root, output: rows.slot, column: 0 }, ty })
+        Ok(Typed {
+            expr: Expr::Subquery { kind: SubqueryKind::Scalar, root: rows.root, output: rows.slot, column: 0 },
+            ty,
+        })
     }
 
     pub(super) fn array_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {

@@ -78,13 +78,7 @@ impl Exec<'_> {
     }
 
     /// Keeps a row of the input.
-    fn read_row(
-        &mut self,
-        node: NodeId,
-        input: NodeId,
-        slots: &[SlotId],
-        keys: &[SortKey],
-    ) -> Result<(), Interrupt> {
+    fn read_row(&mut self, node: NodeId, input: NodeId, slots: &[SlotId], keys: &[SortKey]) -> Result<(), Interrupt> {
         let place = usize::from(node);
         if !are_columns(keys) {
             let before = self.act.sorts[place].keys.len();
