@@ -5,9 +5,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::DbError;
-use crate::session::{Answer, Call, Session, Statement, Tag};
+use crate::session::{Answer, Call, Session, Statement, Tag, Value};
 use crate::sqlstate::SqlState;
 use crate::statements::{Text, statements};
 
@@ -20,6 +21,14 @@ const ROLLBACK: Text = ("rollback", "ROLLBACK");
 statements! {
     /// What begins and ends a transaction.
     Control { begin = BEGIN, commit = COMMIT, rollback = ROLLBACK, }
+}
+
+/// How long the core lets a transaction that holds what others need stand still, where nobody says otherwise.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// A duration as a setting of PostgreSQL, where 0 would mean no limit.
+pub(crate) fn setting(duration: Duration) -> Value {
+    Value::from(format!("{}ms", duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into())).as_str())
 }
 
 /// An open transaction.

@@ -14,6 +14,7 @@ mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use smol_str::SmolStr;
 
@@ -24,7 +25,7 @@ use crate::projection::ApplyError;
 use crate::session::{Call, Row, Session, Value};
 use crate::statements::statements;
 use crate::store::EventStore;
-use crate::transaction::{CommitError, Transaction};
+use crate::transaction::{CommitError, IDLE_MAX, Transaction, setting};
 
 statements! {
     /// The statements of draining.
@@ -43,6 +44,7 @@ pub struct Drainer {
     store: EventStore,
     /// Name and version of each handler that this process has, as parameters.
     handlers: [Value; 2],
+    idle_max: Value,
 }
 
 /// What a drain did.
@@ -70,7 +72,15 @@ impl Drainer {
     pub fn new(store: &EventStore) -> Self {
         let names = store.projections().map(|it| Value::Text(it.name.clone())).collect();
         let versions = store.projections().map(|it| Value::Int(it.projection.handler_version())).collect();
-        Self { store: store.clone(), handlers: [Value::Array(names), Value::Array(versions)] }
+        let handlers = [Value::Array(names), Value::Array(versions)];
+        Self { store: store.clone(), handlers, idle_max: setting(IDLE_MAX) }
+    }
+
+    /// The same, with another limit on how long a drain may stand still while it holds a stream, as when its process stalls. Then the
+    /// server ends the session, and the stream is free. 60 s where nothing is said.
+    #[must_use]
+    pub fn with_idle_max(self, idle_max: Duration) -> Self {
+        Self { idle_max: setting(idle_max), ..self }
     }
 
     /// Drains one stream, in one transaction. On an error its records are as they were.
@@ -78,7 +88,7 @@ impl Drainer {
         let sql = self.store.drain_sql();
         let id = Value::Text(stream.shared());
         let [names, versions] = self.handlers.clone();
-        let lock = Call::new(&sql.lock_stream, [id.clone()]);
+        let lock = Call::new(&sql.lock_stream, [id.clone(), self.idle_max.clone()]);
         let claim = Call::new(&sql.claim, [id, names, versions]);
         let (transaction, answers) = Transaction::begin(session, self.store.control(), [lock, claim]).await?;
         let effects = if answers[0].rows.is_empty() {

@@ -2,9 +2,14 @@
 
 use crate::statements::Text;
 
-/// Locks the stream. The claim is a statement of its own: this one's snapshot is older than the lock that it waited for.
-pub(crate) const LOCK_STREAM: Text =
-    ("drain.lock_stream", "SELECT version FROM {schema}.streams WHERE stream_id = $1 FOR NO KEY UPDATE");
+/// Locks the stream; a drain that stalls with it is ended by the server after `$2`. The claim is a statement of its own: this one's snapshot is older than the lock that it waited for.
+pub(crate) const LOCK_STREAM: Text = (
+    "drain.lock_stream",
+    "WITH locked AS MATERIALIZED (
+         SELECT s.version FROM {schema}.streams s WHERE s.stream_id = $1 FOR NO KEY UPDATE
+     )
+     SELECT set_config('idle_in_transaction_session_timeout', $2, true) FROM locked l",
+);
 
 /// Takes and archives the skip records of stream `$1`, except those of building generations and those of live ones
 /// whose handler (`$2` name, `$3` version) is not here. Returns them with their events: the `live` ones must be applied

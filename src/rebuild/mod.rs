@@ -46,7 +46,7 @@ use crate::projection::{ApplyError, ProjectionError};
 use crate::session::{Call, Session, Value};
 use crate::statements::statements;
 use crate::store::{EventStore, Registered};
-use crate::transaction::{CommitError, Transaction, call};
+use crate::transaction::{CommitError, IDLE_MAX, Transaction, call, setting};
 use progress::Progress;
 
 statements! {
@@ -94,6 +94,9 @@ pub struct RebuildOptions {
     /// How often to try to TRUNCATE the read model, 2 s each, while somebody reads it; then it is emptied by DELETE, which
     /// waits for no reader. At least 1.
     pub truncate_attempts_max: u32,
+    /// How long a transaction that holds off others, a batch's or a TRUNCATE's, may stand still, as when its process stalls. Then the
+    /// server ends the session, and whoever takes the rebuild over goes on. Not less than what applying a batch in memory takes.
+    pub idle_max: Duration,
 }
 
 impl Default for RebuildOptions {
@@ -105,6 +108,7 @@ impl Default for RebuildOptions {
             fence_wait_max: Duration::from_secs(60),
             retries_max: 30,
             truncate_attempts_max: 5,
+            idle_max: IDLE_MAX,
         }
     }
 }
@@ -203,6 +207,13 @@ impl Rebuilder {
 
     fn name(&self) -> Value {
         Value::Text(self.projection.clone())
+    }
+
+    /// The parameters of a guard that begins a transaction.
+    fn guard(&self, progress: &Progress) -> Vec<Value> {
+        let mut params = progress.guard(self.name());
+        params.push(setting(self.options.idle_max));
+        params
     }
 
     async fn take_over<S: Session>(&self, session: &mut S) -> Result<Option<Progress>, RebuildError> {
@@ -304,7 +315,7 @@ impl Rebuilder {
     ) -> Result<(), RebuildError> {
         assert!(progress.fenced, "a truncate before the fence would lose what an append is still applying");
         let sql = self.sql();
-        let guard = Call::new(&sql.enter_replay, progress.guard(self.name()));
+        let guard = Call::new(&sql.enter_replay, self.guard(progress));
         let first = [call(&sql.set_lock_timeout), guard];
         let (transaction, answers) = Transaction::begin(session, self.store.control(), first).await?;
         if answers[1].rows.is_empty() {

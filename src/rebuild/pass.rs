@@ -92,7 +92,7 @@ pub(super) async fn batch<S: Session>(
     report: &mut RebuildReport,
 ) -> Result<(), RebuildError> {
     let sql = rebuilder.sql();
-    let guard = Call::new(&sql.guard, progress.guard(rebuilder.name()));
+    let guard = Call::new(&sql.guard, rebuilder.guard(progress));
     let first = [guard, read_batch(rebuilder, progress)];
     let (mut transaction, answers) = Transaction::begin(session, rebuilder.store.control(), first).await?;
     if answers[0].rows.is_empty() {

@@ -84,13 +84,13 @@ pub(crate) const PERSIST_FENCED: Text = (
      RETURNING generation",
 );
 
-/// Comes before the TRUNCATE, in its transaction.
+/// Comes before the TRUNCATE, in its transaction. `$6`: see [`GUARD`].
 pub(crate) const ENTER_REPLAY: Text = (
     "rebuild.enter_replay",
     "UPDATE {schema}.rebuild_progress SET phase = 'replaying', updated_at = now()
      WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5
        AND phase = 'truncating' AND fenced
-     RETURNING generation",
+     RETURNING set_config('idle_in_transaction_session_timeout', $6, true)",
 );
 
 /// Above the default `deadlock_timeout` (1 s), so that a deadlock is found and named before this ends the wait.
@@ -114,12 +114,13 @@ pub(crate) const BEGIN_PASS: Text = (
      RETURNING pass, pass_snapshot::text, cursor, pass_end",
 );
 
-/// The first statement of a batch.
+/// The first statement of a batch. It holds the row that a takeover needs, so a batch that stalls must not last: the server ends its
+/// session after `$6`.
 pub(crate) const GUARD: Text = (
     "rebuild.guard",
     "UPDATE {schema}.rebuild_progress SET updated_at = now()
      WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'replaying'
-     RETURNING generation",
+     RETURNING set_config('idle_in_transaction_session_timeout', $6, true)",
 );
 
 /// The next `$7` events after `$3`, up to `$4`, that snapshot `$5` sees and checkpoint `$6` does not, each with the lowest

@@ -208,6 +208,82 @@ async fn a_zombie_can_write_nothing() {
     assert_converged(&mut fixture.session().await).await;
 }
 
+/// Its process stalls in the middle of a transaction.
+struct Stalling {
+    session: PostgresSession,
+    /// Once this statement was answered.
+    after: &'static str,
+    stalled: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Session for Stalling {
+    async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
+        let mut answers = self.pipeline(&[Call::new(statement, params)]).await?;
+        Ok(answers.remove(0))
+    }
+
+    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+        let answers = self.session.pipeline(calls).await?;
+        if calls.iter().any(|call| call.statement.name() == self.after)
+            && let Some(stalled) = self.stalled.take()
+        {
+            stalled.send(()).expect("somebody listens");
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+        Ok(answers)
+    }
+
+    fn abandon(&mut self) {
+        self.session.abandon();
+    }
+
+    async fn pause(&mut self, duration: Duration) {
+        self.session.pause(duration).await;
+    }
+}
+
+#[tokio::test]
+async fn who_stalls_in_the_middle_of_a_batch_does_not_hold_up_a_takeover() {
+    for after in ["rebuild.guard", "rebuild.enter_replay"] {
+        let fixture = Fixture::live().await;
+        let mut session = fixture.session().await;
+        append(&fixture.store, &mut session, "a", 3).await;
+        let (stalled, stalls) = tokio::sync::oneshot::channel();
+        let mut stalling = Stalling { session: fixture.session().await, after, stalled: Some(stalled) };
+        let options = RebuildOptions { idle_max: Duration::from_millis(100), ..RebuildOptions::default() };
+        let rebuilder = Rebuilder::new(&fixture.store, LEDGER).expect("it is there").with_options(options);
+        let takeover = async {
+            stalls.await.expect("it stalls");
+            tokio::time::timeout(Duration::from_secs(3), rebuilder.run(&mut session)).await
+        };
+        let (zombie, takeover) = tokio::join!(rebuilder.run(&mut stalling), takeover);
+        let report = takeover.unwrap_or_else(|_| panic!("a batch that stalls after {after} is in the way"));
+        assert!(report.expect("a rebuild").resumed);
+        let zombie = zombie.expect_err("its session was ended");
+        assert!(matches!(&zombie, RebuildError::Db(e) if e.sqlstate().is_connection_lost()), "{zombie}");
+        assert_converged(&mut session).await;
+    }
+}
+
+#[tokio::test]
+async fn a_drain_that_stalls_does_not_keep_its_stream() {
+    let fixture = Fixture::new().await;
+    let mut session = fixture.session().await;
+    append(&fixture.store, &mut session, "a", 3).await;
+    run(&mut session, "UPDATE es.generations SET state = 'live'").await;
+    let (stalled, stalls) = tokio::sync::oneshot::channel();
+    let mut stalling = Stalling { session: fixture.session().await, after: "drain.claim", stalled: Some(stalled) };
+    let drainer = Drainer::new(&fixture.store).with_idle_max(Duration::from_millis(100));
+    let after_it = async {
+        stalls.await.expect("it stalls");
+        let append = append(&fixture.store, &mut session, "a", 1);
+        tokio::time::timeout(Duration::from_secs(3), append).await.expect("the stream is free");
+        assert_eq!(number(&mut session, "SELECT count(*) FROM es.skips").await, 4, "nothing was drained");
+    };
+    let (ended, ()) = tokio::join!(drainer.drain_all(&mut stalling), after_it);
+    assert!(ended.expect_err("its session was ended").sqlstate().is_connection_lost());
+}
+
 /// A reader who does not let the read model go delays a rebuild, and cannot stop it.
 #[tokio::test]
 async fn a_read_model_that_cannot_be_truncated_is_emptied_all_the_same() {

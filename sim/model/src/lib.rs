@@ -65,6 +65,7 @@
 //! - Rows of a scan come in the order in which they were written; a server reuses the space of dead rows. Groups come in the order of their
 //!   first rows. Only ORDER BY promises an order, here and there.
 //! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
+//! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.
 //! - SERIALIZABLE is refused.
 
 mod catalog;

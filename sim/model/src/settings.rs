@@ -77,11 +77,10 @@ impl Settings {
         {
             return Err(Error::refused(format_args!("another value of the setting {name} than its default")));
         }
-        if name.ends_with("_timeout")
-            && let Some(value) = &value
-        {
-            microseconds(name, value)?;
-        }
+        let value = match value {
+            Some(value) if name.ends_with("_timeout") => Some(shown(microseconds(name, &value)?)),
+            value => value,
+        };
         if custom && !self.session.iter().any(|(known, _)| known == name) {
             // Once its name was used, a custom setting exists, empty, for the rest of the session.
             self.session.push((name.clone(), "".into()));
@@ -138,6 +137,18 @@ impl Settings {
     fn duration(&self, name: &str) -> Option<i64> {
         let set = self.local.iter().chain(&self.session).find(|(known, _)| **known == *name)?;
         microseconds(name, &set.1).ok()
+    }
+}
+
+/// A duration as SHOW tells it: in the largest unit that divides it. Source: PostgreSQL, src/backend/utils/misc/guc.c,
+/// `convert_int_from_base_unit`; these settings count milliseconds, and what is less is rounded, half of one to the even one.
+fn shown(microseconds: i64) -> SmolStr {
+    let (whole, rest) = (microseconds / 1_000, microseconds % 1_000);
+    let milliseconds = whole + i64::from(rest > 500 || rest == 500 && whole % 2 == 1);
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    match units.into_iter().find(|(unit, _)| milliseconds % unit == 0) {
+        Some((unit, name)) if milliseconds > 0 => SmolStr::new(format!("{}{name}", milliseconds / unit)),
+        _ => "0".into(),
     }
 }
 
