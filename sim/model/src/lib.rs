@@ -57,7 +57,8 @@
 //!
 //! What the model does not know it refuses with SQLSTATE 0A000 and the construct's name ([`Error::is_refusal`]); it never guesses. Known deviations:
 //!
-//! - A statement is one step: it runs until it is done or waits. On a server two statements can also interleave while neither waits.
+//! - A statement is one step, or two: its snapshot, and the rest ([`Server::execute_to_snapshot`]). From there it runs until it is done or waits. On a
+//!   server two statements can also interleave from row to row.
 //! - A deadlock is found when the wait that closes the cycle begins, and that waiter is the victim. A server looks after `deadlock_timeout`, and
 //!   the victim is whoever's time is up first.
 //! - DDL of an open transaction is seen by all sessions at once. A server shows it when it is committed.

@@ -171,7 +171,7 @@ impl Server {
                 }
             }
             Outcome::Failed(error) => self.note_error(me, error),
-            Outcome::Waits => unreachable!("it has an outcome"),
+            Outcome::Waits | Outcome::Paused => unreachable!("it has an outcome"),
         }
     }
 

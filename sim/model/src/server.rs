@@ -37,6 +37,8 @@ pub enum Outcome {
     Done(Answer),
     /// It waits for a lock; its outcome comes from [`Server::next_woken`].
     Waits,
+    /// It has taken its snapshot and has not begun to read: [`Server::proceed`] goes on with it.
+    Paused,
     /// It failed, and rolled back what PostgreSQL rolls back.
     Failed(Error),
 }
@@ -261,13 +263,42 @@ impl Server {
         prepared: Prepared,
         params: impl FnOnce(&mut Vec<Value>),
     ) -> Outcome {
+        self.start(session, prepared, false, params)
+    }
+
+    /// The first half of [`Server::execute`]: takes the statement's table locks and its snapshot, and stops. What others commit between the two
+    /// halves it does not see, but its locks and volatile functions meet. A statement that takes no snapshot, BEGIN or LOCK TABLE, does not stop.
+    ///
+    /// Between the snapshot and the first row, a server's statement can be held up for as long as anything: a process is not scheduled, a
+    /// page is read. What is right only if nothing comes between is wrong.
+    pub fn execute_to_snapshot(&mut self, session: SessionId, prepared: Prepared, params: &[Value]) -> Outcome {
+        self.start(session, prepared, true, |into| into.extend_from_slice(params))
+    }
+
+    /// The second half of a statement that stopped ([`Outcome::Paused`]).
+    pub fn proceed(&mut self, session: SessionId) -> Outcome {
+        let me = session.number();
+        let paused = self.core.session_mut(me).waiting.take_if(|waiting| waiting.paused);
+        let Waiting { prepared, plan, .. } = paused.unwrap_or_else(|| panic!("session {me} is not paused"));
+        let flow = exec::resume(&mut self.core, me, &plan);
+        self.core.finish(me, prepared, &plan, flow)
+    }
+
+    fn start(
+        &mut self,
+        session: SessionId,
+        prepared: Prepared,
+        pause: bool,
+        params: impl FnOnce(&mut Vec<Value>),
+    ) -> Outcome {
         let me = session.number();
         assert!(self.core.session(me).connected, "session {me} is not connected");
-        assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its statement is not done");
+        assert!(self.core.session(me).waiting.is_none(), "session {me} is at work: its statement is not done");
         if let Err(error) = self.refresh(prepared) {
             return Outcome::Failed(self.core.fail_to_compile(me, error));
         }
         let plan = &self.statements[prepared.0 as usize].plan;
+        self.core.session_mut(me).activation().pause = pause;
         let flow = exec::start(&mut self.core, me, plan, params);
         self.core.finish(me, prepared, plan, flow)
     }
@@ -305,7 +336,7 @@ impl Server {
     }
 
     fn go_on(&mut self, me: u16, waiting: Waiting, end: End) -> Outcome {
-        let Waiting { prepared, mut plan, version } = waiting;
+        let Waiting { prepared, mut plan, version, paused: _ } = waiting;
         let flow = if end == End::TimedOut {
             Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
         } else if end == End::Deadlock {
@@ -328,7 +359,7 @@ impl Server {
 
     /// Whether a session's statement waits.
     pub fn is_waiting(&self, session: SessionId) -> bool {
-        self.core.session(session.number()).waiting.is_some()
+        self.core.session(session.number()).waiting.as_ref().is_some_and(|waiting| !waiting.paused)
     }
 
     /// The sessions that a waiting session waits for, as `pg_blocking_pids` lists them.
@@ -481,8 +512,13 @@ impl Core {
             }
             Flow::Waits => {
                 let version = self.catalog.version();
-                self.session_mut(me).waiting = Some(Waiting { prepared, plan: plan.clone(), version });
+                self.session_mut(me).waiting = Some(Waiting { prepared, plan: plan.clone(), version, paused: false });
                 Outcome::Waits
+            }
+            Flow::Paused => {
+                let version = self.catalog.version();
+                self.session_mut(me).waiting = Some(Waiting { prepared, plan: plan.clone(), version, paused: true });
+                Outcome::Paused
             }
             Flow::Failed(error) => {
                 self.fail(me);

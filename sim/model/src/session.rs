@@ -43,7 +43,7 @@ pub(crate) struct Session {
     pub(crate) sequences: Vec<(SequenceId, i64)>,
     /// The state of its statement, kept for the next one when it is done.
     activation: Option<Box<Activation>>,
-    /// The statement that waits.
+    /// The statement that waits, or has paused.
     pub(crate) waiting: Option<Waiting>,
     /// The message of statements that it is working on.
     pub(crate) message: Option<Message>,
@@ -51,7 +51,7 @@ pub(crate) struct Session {
     pub(crate) notices: Vec<Notice>,
 }
 
-/// A statement that waits.
+/// A statement that waits, or has paused.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     pub(crate) prepared: Prepared,
@@ -59,6 +59,8 @@ pub(crate) struct Waiting {
     pub(crate) plan: Arc<Plan>,
     /// The catalog's, when it began to wait.
     pub(crate) version: u64,
+    /// It waits for nothing but to be told to go on.
+    pub(crate) paused: bool,
 }
 
 /// A transaction.

@@ -42,6 +42,8 @@ use crate::types::Value;
 pub(crate) enum Flow {
     Done(Answer),
     Waits,
+    /// It has its snapshot.
+    Paused,
     Failed(Error),
 }
 
@@ -50,6 +52,8 @@ pub(crate) enum Flow {
 pub(crate) enum Interrupt {
     /// A request stands in a queue. Poll again when it was granted.
     Wait,
+    /// The snapshot was taken, and a pause was asked for.
+    Pause,
     Error(Box<Error>),
 }
 
@@ -156,6 +160,8 @@ enum Phase {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activation {
     phase: Phase,
+    /// Whether it stops once it has its snapshot.
+    pub(crate) pause: bool,
     /// How many table locks it has; after that, how many WITH queries it has run to their ends.
     at: usize,
     params: Vec<Value>,
@@ -299,6 +305,7 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
             return match core.run_utility(me, utility) {
                 Ok(answer) => Flow::Done(answer),
                 Err(Interrupt::Wait) => Flow::Waits,
+                Err(Interrupt::Pause) => Flow::Paused,
                 Err(Interrupt::Error(error)) => Flow::Failed(*error),
             };
         }
@@ -318,6 +325,7 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
             Flow::Done(Answer { tag, affected, rows })
         }
         Err(Interrupt::Wait) => Flow::Waits,
+        Err(Interrupt::Pause) => Flow::Paused,
         Err(Interrupt::Error(error)) => Flow::Failed(*error),
     };
     core.session_mut(me).put_activation(act);
@@ -339,6 +347,9 @@ impl Exec<'_> {
             self.core.take_snapshot(self.me, &mut self.act.snapshot);
             self.act.phase = Phase::Rows;
             self.act.at = 0;
+            if std::mem::take(&mut self.act.pause) {
+                return Err(Interrupt::Pause);
+            }
         }
         self.act.memo.next = 0;
         self.act.memo.depth = 0;

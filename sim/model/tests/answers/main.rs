@@ -22,7 +22,7 @@ fn text(outcome: Outcome, types: &[Type]) -> String {
             rows.collect::<Vec<_>>().join("~")
         }
         Outcome::Failed(error) => format!("ERROR {}: {}", error.sqlstate, error.message),
-        Outcome::Waits => "waits".to_owned(),
+        Outcome::Waits | Outcome::Paused => "waits".to_owned(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sessions side by side: who waits for whom, who goes on, and with what. What is expected here was seen on PostgreSQL 15.
 //!
 //! A script has a line a statement, `session: SQL`; the sessions' names are free. Lines of `setup` run first, and then the next
-//! transaction id is made 800. Below a statement stand those that it woke.
+//! transaction id is made 800. Below a statement stand those that it woke. After `snapshot SELECT ..` the statement has its snapshot and
+//! no more; `proceed` goes on with it.
 
 mod expressions;
 mod row_locks;
@@ -33,6 +34,7 @@ fn text(value: &Value) -> String {
 fn line(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Waits => "waits".into(),
+        Outcome::Paused => "has its snapshot".into(),
         Outcome::Failed(error) => error.to_string(),
         Outcome::Done(answer) if answer.rows.is_empty() => format!("{:?} {}", answer.tag, answer.affected),
         Outcome::Done(answer) => {
@@ -57,7 +59,14 @@ fn check(script: &str, want: &Expect) {
             kept = true;
         }
         let session = *sessions.entry(name).or_insert_with(|| server.connect());
-        let outcome = server.query(session, sql);
+        let outcome = if let Some(sql) = sql.strip_prefix("snapshot ") {
+            let prepared = server.prepare(sql).expect("a statement of the script");
+            server.execute_to_snapshot(session, prepared, &[])
+        } else if sql == "proceed" {
+            server.proceed(session)
+        } else {
+            server.query(session, sql)
+        };
         if name == "setup" {
             assert!(matches!(outcome, Outcome::Done(_)), "{step}: {outcome:?}");
             continue;

@@ -291,3 +291,66 @@ fn repeatable_read_takes_its_snapshot_before_it_waits_for_a_table() {
         "#]],
     );
 }
+
+#[test]
+fn a_snapshot_is_older_than_the_lock_that_its_statement_takes() {
+    check(
+        "setup: CREATE TABLE status (state text)
+         setup: INSERT INTO status VALUES ('active')
+         a: snapshot SELECT pg_try_advisory_lock_shared(1), state FROM status
+         b: SELECT pg_try_advisory_lock(1)
+         b: UPDATE status SET state = 'rebuilding'
+         b: SELECT pg_advisory_unlock(1)
+         a: proceed
+         a: SELECT state FROM status",
+        &expect![[r#"
+            a: snapshot SELECT pg_try_advisory_lock_shared(1), state FROM status
+              has its snapshot
+            b: SELECT pg_try_advisory_lock(1)
+              t
+            b: UPDATE status SET state = 'rebuilding'
+              Update 1
+            b: SELECT pg_advisory_unlock(1)
+              t
+            a: proceed
+              t|active
+            a: SELECT state FROM status
+              rebuilding
+        "#]],
+    );
+}
+
+#[test]
+fn what_takes_no_snapshot_does_not_stop_for_one() {
+    check(
+        "setup: CREATE TABLE t (n int)
+         a: snapshot BEGIN
+         a: snapshot LOCK TABLE t
+         b: snapshot INSERT INTO t VALUES (1)
+         a: COMMIT
+         b: proceed
+         b: snapshot SELECT n FROM t
+         a: TRUNCATE t
+         b: proceed",
+        &expect![[r#"
+            a: snapshot BEGIN
+              Begin 0
+            a: snapshot LOCK TABLE t
+              Other("LOCK TABLE") 0
+            b: snapshot INSERT INTO t VALUES (1)
+              waits
+            a: COMMIT
+              Commit 0
+                b: has its snapshot
+            b: proceed
+              Insert 1
+            b: snapshot SELECT n FROM t
+              has its snapshot
+            a: TRUNCATE t
+              waits
+            b: proceed
+              1
+                a: Other("TRUNCATE TABLE") 0
+        "#]],
+    );
+}
