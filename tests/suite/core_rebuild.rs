@@ -218,15 +218,14 @@ struct Stalling {
 
 impl Session for Stalling {
     async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
-        let mut answers = self.pipeline(&[Call::new(statement, params)]).await?;
+        let mut answers = self.pipeline(vec![Call::new(statement, params)]).await?;
         Ok(answers.remove(0))
     }
 
-    async fn pipeline(&mut self, calls: &[Call]) -> Result<Vec<Answer>, DbError> {
+    async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
+        let stalls = calls.iter().any(|call| call.statement.name() == self.after);
         let answers = self.session.pipeline(calls).await?;
-        if calls.iter().any(|call| call.statement.name() == self.after)
-            && let Some(stalled) = self.stalled.take()
-        {
+        if stalls && let Some(stalled) = self.stalled.take() {
             stalled.send(()).expect("somebody listens");
             tokio::time::sleep(Duration::from_secs(4)).await;
         }
