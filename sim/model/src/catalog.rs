@@ -34,6 +34,8 @@ pub(crate) struct TableDef {
     pub(crate) columns: Vec<ColumnDef>,
     /// CHECK constraints: name, and a condition over `OWN_ROW`. In the order of their names, in which PostgreSQL checks them.
     pub(crate) checks: Vec<(SmolStr, Expr)>,
+    /// Whether any column is generated.
+    pub(crate) generates: bool,
     /// In the order of their creation, in which PostgreSQL maintains them; the primary key of CREATE TABLE before all.
     pub(crate) indexes: Vec<IndexDef>,
     /// The sequences of its serial and identity columns, dropped with it and restarted by TRUNCATE .. RESTART IDENTITY.
@@ -57,6 +59,8 @@ pub(crate) struct ColumnDef {
     pub(crate) default: Option<Expr>,
     /// GENERATED ALWAYS AS IDENTITY: an explicit value is an error (428C9).
     pub(crate) identity_always: bool,
+    /// GENERATED ALWAYS AS (..) STORED: what it is, over `OWN_ROW`.
+    pub(crate) generated: Option<Expr>,
 }
 
 /// An index. One that is neither unique nor useful to a condition is kept all the same: it has a name.
@@ -67,6 +71,8 @@ pub(crate) struct IndexDef {
     pub(crate) primary: bool,
     /// Columns or expressions over `OWN_ROW`.
     pub(crate) keys: Vec<Expr>,
+    /// INCLUDE: columns that stand in it beside the keys.
+    pub(crate) include: Vec<ColumnId>,
     /// Of a partial index: the condition, over `OWN_ROW`.
     pub(crate) predicate: Option<Expr>,
 }
@@ -244,6 +250,16 @@ impl Catalog {
         names.tables.push(Some(Arc::new(table)));
         names.sequences.push(None);
         Ok(Some(id))
+    }
+
+    /// ALTER TABLE: another definition of a table, with the same name and indexes.
+    pub(crate) fn redefine_table(&mut self, id: TableId, table: TableDef) {
+        self.write().tables[id as usize] = Some(Arc::new(table));
+    }
+
+    /// ALTER SEQUENCE: another definition of a sequence, with the same name.
+    pub(crate) fn redefine_sequence(&mut self, id: SequenceId, sequence: SequenceDef) {
+        self.write().sequences[id as usize] = Some(Arc::new(sequence));
     }
 
     /// CREATE INDEX. None: it exists, and IF NOT EXISTS was said.

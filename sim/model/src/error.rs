@@ -14,6 +14,9 @@ pub struct Error {
 /// The code of a refusal: the model never guesses.
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
 
+/// How a refusal begins.
+const REFUSAL: &str = "the model does not support";
+
 impl Error {
     /// An error with PostgreSQL's code and message.
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
@@ -22,12 +25,12 @@ impl Error {
 
     /// The model does not know `construct` and says so.
     pub fn refused(construct: impl fmt::Display) -> Self {
-        Self::new(FEATURE_NOT_SUPPORTED, format!("the model does not support {construct}"))
+        Self::new(FEATURE_NOT_SUPPORTED, format!("{REFUSAL} {construct}"))
     }
 
-    /// Whether the model refused, where PostgreSQL might have gone on.
+    /// Whether the model refused, where PostgreSQL might have gone on. PostgreSQL has errors of its own with this code.
     pub fn is_refusal(&self) -> bool {
-        self.sqlstate == FEATURE_NOT_SUPPORTED
+        self.sqlstate == FEATURE_NOT_SUPPORTED && self.message.starts_with(REFUSAL)
     }
 }
 

@@ -67,7 +67,8 @@
 //!   first rows. Only ORDER BY promises an order, here and there.
 //! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
 //! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.
-//! - SERIALIZABLE is refused.
+//! - SERIALIZABLE is refused where transactions that run at the same time read what others of them write, both ways: PostgreSQL might end
+//!   one of them. Whatever is surely serializable runs.
 
 mod catalog;
 mod compile;

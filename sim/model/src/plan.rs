@@ -414,12 +414,21 @@ pub(crate) struct TransactionModes {
     pub(crate) read_only: Option<bool>,
 }
 
-/// Isolation levels. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL; SERIALIZABLE is refused when compiled.
+/// Isolation levels. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Isolation {
     #[default]
     ReadCommitted,
     RepeatableRead,
+    /// REPEATABLE READ, watched: see [`crate::mvcc::Serializable`].
+    Serializable,
+}
+
+impl Isolation {
+    /// Whether a transaction has one snapshot for all its statements.
+    pub(crate) fn keeps_snapshot(self) -> bool {
+        self != Self::ReadCommitted
+    }
 }
 
 /// Table lock modes, weakest first. Source: PostgreSQL, src/include/storage/lockdefs.h.

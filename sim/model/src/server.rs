@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::exec::{self, Flow};
 use crate::lock::End;
 use crate::lock::Locks;
-use crate::mvcc::{Table, Xacts};
+use crate::mvcc::{Serializable, Table, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
 use crate::session::{Block, Session, Waiting};
@@ -117,6 +117,7 @@ pub(crate) struct Core {
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) xacts: Xacts,
     pub(crate) locks: Locks,
+    pub(crate) serializable: Serializable,
     pub(crate) sessions: Vec<Session>,
     /// Microseconds since the Unix epoch, virtual.
     pub(crate) clock: i64,
@@ -176,6 +177,7 @@ impl Server {
             sequences: Vec::new(),
             xacts: Xacts::new(),
             locks: Locks::default(),
+            serializable: Serializable::default(),
             sessions: Vec::new(),
             clock: FIRST_CLOCK,
             commits: 0,
@@ -400,6 +402,7 @@ impl Server {
     pub fn reset(&mut self) {
         let (core, kept) = (&mut self.core, &self.kept);
         core.locks.clear();
+        core.serializable.clear();
         for session in &mut core.sessions {
             if let Some(transaction) = &mut session.transaction {
                 transaction.restore_storage(&mut core.tables);

@@ -246,6 +246,7 @@ impl Core {
     fn end(&mut self, me: u16, state: State) {
         let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
         let committed = state == State::Committed;
+        self.serializable.end(me, committed);
         if committed && transaction.xid != NO_XID {
             self.commits += 1;
             // Whoever writes to a table holds such a lock on it until now.

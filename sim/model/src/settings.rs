@@ -152,7 +152,13 @@ fn shown(microseconds: i64) -> SmolStr {
     }
 }
 
+/// The names of PostgreSQL's settings, a line each.
+const OF_POSTGRES: &str = include_str!("settings_of_postgres.txt");
+
 pub(crate) fn unknown(name: &str) -> Error {
+    if OF_POSTGRES.lines().any(|known| known == name) {
+        return Error::refused(format_args!("the setting {name}"));
+    }
     Error::new("42704", format!("unrecognized configuration parameter \"{name}\""))
 }
 

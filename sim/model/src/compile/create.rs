@@ -6,6 +6,7 @@ use sqlparser::ast::{self, ColumnOption, GeneratedAs, SequenceOptions, TableCons
 
 use super::coerce::{Cast, data_type};
 use super::scope::{Scope, Source, ident, qualified};
+use super::sequence::sequence;
 use super::{Builder, COLUMNS_MAX, refuse_if, visit};
 use crate::catalog::{ColumnDef, IndexDef, SequenceDef, TableDef, TableId};
 use crate::error::Error;
@@ -16,14 +17,24 @@ use crate::types::text::type_name;
 /// A CHECK: its own name, the column that it stands with, the condition.
 type Check = (Option<SmolStr>, Option<SmolStr>, ast::Expr);
 
+/// A unique constraint.
+struct Key {
+    name: Option<SmolStr>,
+    columns: Vec<ColumnId>,
+    include: Vec<ColumnId>,
+    primary: bool,
+}
+
 /// A table while its definition is read.
 struct Draft {
     table: TableDef,
     sequences: Vec<(ColumnId, SequenceDef)>,
     /// CHECKs in the order in which they are written.
     checks: Vec<Check>,
-    /// Unique constraints in the order in which they are written: name, columns, primary.
-    keys: Vec<(Option<SmolStr>, Vec<ColumnId>, bool)>,
+    /// Generated columns: they may name columns that come later.
+    generated: Vec<(ColumnId, ast::Expr)>,
+    /// Unique constraints in the order in which they are written.
+    keys: Vec<Key>,
     /// Names that are taken, besides those in the catalog.
     taken: Vec<SmolStr>,
 }
@@ -41,10 +52,18 @@ impl Builder<'_> {
             name: name.clone(),
             columns: Vec::new(),
             checks: Vec::new(),
+            generates: false,
             indexes: Vec::new(),
             sequences: Vec::new(),
         };
-        let mut draft = Draft { table, sequences: Vec::new(), checks: Vec::new(), keys: Vec::new(), taken: vec![name] };
+        let mut draft = Draft {
+            table,
+            sequences: Vec::new(),
+            checks: Vec::new(),
+            generated: Vec::new(),
+            keys: Vec::new(),
+            taken: vec![name],
+        };
         for column in &create.columns {
             self.create_column(&mut draft, column)?;
         }
@@ -53,6 +72,7 @@ impl Builder<'_> {
         }
         self.finish_keys(&mut draft)?;
         self.finish_checks(&mut draft)?;
+        self.finish_generated(&mut draft)?;
         Ok(Utility::CreateTable {
             table: Box::new(draft.table),
             sequences: draft.sequences,
@@ -72,8 +92,14 @@ impl Builder<'_> {
             Some(scalar) => scalar.into(),
             None => data_type(ty)?,
         };
-        let mut def =
-            ColumnDef { name: name.clone(), ty, not_null: serial.is_some(), default: None, identity_always: false };
+        let mut def = ColumnDef {
+            name: name.clone(),
+            ty,
+            not_null: serial.is_some(),
+            default: None,
+            identity_always: false,
+            generated: None,
+        };
         if let Some(scalar) = serial {
             let sequence = self.own_sequence(draft, &name, scalar, &[])?;
             draft.sequences.push((place, sequence));
@@ -111,11 +137,11 @@ impl Builder<'_> {
             ColumnOption::PrimaryKey(key) => {
                 plain_primary(key)?;
                 def.not_null = true;
-                draft.keys.push((name, vec![place], true));
+                draft.keys.push(Key { name, columns: vec![place], include: Vec::new(), primary: true });
             }
             ColumnOption::Unique(key) => {
                 plain_unique(key)?;
-                draft.keys.push((name, vec![place], false));
+                draft.keys.push(Key { name, columns: vec![place], include: Vec::new(), primary: false });
             }
             ColumnOption::Check(check) => {
                 let ast::CheckConstraint { name: own, expr, no_inherit, enforced } = check;
@@ -130,7 +156,12 @@ impl Builder<'_> {
                 generation_expr_mode,
                 generated_keyword: _,
             } => {
-                refuse_if(generation_expr.is_some() || generation_expr_mode.is_some(), "generated columns")?;
+                if let Some(expr) = generation_expr {
+                    let stored = matches!(generation_expr_mode, Some(ast::GeneratedExpressionMode::Stored));
+                    refuse_if(!stored, "generated columns that are not stored")?;
+                    draft.generated.push((place, expr.clone()));
+                    return Ok(());
+                }
                 let Some(scalar) = integer(def) else {
                     return Err(Error::new("22023", "identity column type must be smallint, integer, or bigint"));
                 };
@@ -178,12 +209,12 @@ impl Builder<'_> {
     /// The indexes of the unique constraints: the primary key's first.
     fn finish_keys(&mut self, draft: &mut Draft) -> Result<(), Error> {
         let mut keys = std::mem::take(&mut draft.keys);
-        if keys.iter().filter(|(.., primary)| *primary).count() > 1 {
+        if keys.iter().filter(|key| key.primary).count() > 1 {
             let message = format!("multiple primary keys for table \"{}\" are not allowed", draft.table.name);
             return Err(Error::new("42P16", message));
         }
-        keys.sort_by_key(|(.., primary)| !primary);
-        for (name, columns, primary) in keys {
+        keys.sort_by_key(|key| !key.primary);
+        for Key { name, columns, include, primary } in keys {
             let names: Vec<&str> =
                 columns.iter().map(|column| &*draft.table.columns[usize::from(*column)].name).collect();
             let base = if primary {
@@ -201,7 +232,7 @@ impl Builder<'_> {
                 super::operator::sortable(def.ty)?;
             }
             let keys = columns.into_iter().map(|column| Expr::Column { slot: OWN_ROW, column }).collect();
-            draft.table.indexes.push(IndexDef { name, unique: true, primary, keys, predicate: None });
+            draft.table.indexes.push(IndexDef { name, unique: true, primary, keys, include, predicate: None });
         }
         Ok(())
     }
@@ -237,6 +268,32 @@ impl Builder<'_> {
         }
         draft.table.checks.sort_by(|(left, _), (right, _)| left.cmp(right));
         Ok(())
+    }
+
+    fn finish_generated(&mut self, draft: &mut Draft) -> Result<(), Error> {
+        for (place, expr) in std::mem::take(&mut draft.generated) {
+            let expr = self.over_own_row(&draft.table, |builder| {
+                builder.clause("column generation expressions");
+                builder.expr(&expr)
+            })?;
+            refuse_if(visit::has_subquery(&expr.expr), "a subquery in a generated column")?;
+            if visit::is_volatile(&expr.expr) {
+                return Err(Error::new("42P17", "generation expression is not immutable"));
+            }
+            let ty = draft.table.columns[usize::from(place)].ty;
+            let found = self.try_coerce(expr, ty, Cast::Assignment)?;
+            draft.table.columns[usize::from(place)].generated =
+                Some(found.ok_or_else(|| Error::refused("a generated column of another type than its expression"))?);
+            draft.table.generates = true;
+        }
+        // One that reads another would have to be refused by PostgreSQL's words.
+        let columns = &draft.table.columns;
+        let reads_another = columns.iter().filter_map(|column| column.generated.as_ref()).any(|expr| {
+            let mut found = Vec::new();
+            collect_columns(expr, &mut found);
+            found.iter().any(|column| columns[usize::from(*column)].generated.is_some())
+        });
+        refuse_if(reads_another, "a generated column that reads a generated column")
     }
 
     /// Compiles with the columns of a table as the only names, over `OWN_ROW`.
@@ -281,11 +338,11 @@ impl Builder<'_> {
         } = create;
         refuse_if(!matches!(using, None | Some(ast::IndexType::BTree)), "indexes other than btree")?;
         refuse_if(*concurrently || *r#async, "CREATE INDEX CONCURRENTLY")?;
-        refuse_if(!include.is_empty(), "INCLUDE")?;
         refuse_if(nulls_distinct.is_some_and(|distinct| !distinct), "NULLS NOT DISTINCT")?;
         refuse_if(!with.is_empty() || !index_options.is_empty() || !alter_options.is_empty(), "index options")?;
         let table = self.table(table_name)?;
         let def = self.catalog.table(table).clone();
+        let include = include_columns(&def, include)?;
         let (keys, names, predicate) = self.over_own_row(&def, |builder| {
             builder.clause("index expressions");
             let (mut keys, mut names) = (Vec::new(), Vec::new());
@@ -309,7 +366,7 @@ impl Builder<'_> {
             return Err(Error::new("42P17", "functions in index expression must be marked IMMUTABLE"));
         }
         let name = self.index_name(name.as_ref(), table, &names)?;
-        let index = Box::new(IndexDef { name, unique: *unique, primary: false, keys, predicate });
+        let index = Box::new(IndexDef { name, unique: *unique, primary: false, keys, include, predicate });
         Ok(Utility::CreateIndex { table, index, if_not_exists: *if_not_exists })
     }
 
@@ -351,20 +408,22 @@ impl Builder<'_> {
     }
 }
 
+/// The columns that an expression reads.
+fn collect_columns(expr: &Expr, found: &mut Vec<ColumnId>) {
+    if let Expr::Column { column, .. } = expr
+        && !found.contains(column)
+    {
+        found.push(*column);
+    }
+    for child in visit::expr_children(expr) {
+        collect_columns(child, found);
+    }
+}
+
 /// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, `AddRelationNewConstraints`.
 fn only_column(condition: &Expr, table: &TableDef) -> Option<SmolStr> {
-    fn collect(expr: &Expr, found: &mut Vec<ColumnId>) {
-        if let Expr::Column { column, .. } = expr
-            && !found.contains(column)
-        {
-            found.push(*column);
-        }
-        for child in visit::expr_children(expr) {
-            collect(child, found);
-        }
-    }
     let mut found = Vec::new();
-    collect(condition, &mut found);
+    collect_columns(condition, &mut found);
     match found.as_slice() {
         [one] => Some(table.columns[usize::from(*one)].name.clone()),
         _ => None,
@@ -396,12 +455,14 @@ fn table_constraint(draft: &mut Draft, constraint: &TableConstraint) -> Result<(
         TableConstraint::PrimaryKey(key) => {
             plain_primary(key)?;
             let columns = key_columns(draft, &key.columns)?;
-            draft.keys.push((key.name.as_ref().map(ident), columns, true));
+            let include = include_columns(&draft.table, &key.include)?;
+            draft.keys.push(Key { name: key.name.as_ref().map(ident), columns, include, primary: true });
         }
         TableConstraint::Unique(key) => {
             plain_unique(key)?;
             let columns = key_columns(draft, &key.columns)?;
-            draft.keys.push((key.name.as_ref().map(ident), columns, false));
+            let include = include_columns(&draft.table, &key.include)?;
+            draft.keys.push(Key { name: key.name.as_ref().map(ident), columns, include, primary: false });
         }
         TableConstraint::Check(ast::CheckConstraint { name, expr, no_inherit, enforced }) => {
             refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
@@ -434,17 +495,25 @@ fn key_columns(draft: &Draft, columns: &[ast::IndexColumn]) -> Result<Vec<Column
     Ok(found)
 }
 
+fn include_columns(table: &TableDef, names: &[ast::Ident]) -> Result<Vec<ColumnId>, Error> {
+    let column = |name| {
+        let name = ident(name);
+        let message = || format!("column \"{name}\" does not exist");
+        table.column(&name).ok_or_else(|| Error::new("42703", message()))
+    };
+    names.iter().map(column).collect()
+}
+
 fn plain_primary(key: &ast::PrimaryKeyConstraint) -> Result<(), Error> {
     let ast::PrimaryKeyConstraint {
         name: _,
         index_name,
         index_type,
         columns: _,
-        include,
+        include: _,
         index_options,
         characteristics,
     } = key;
-    refuse_if(!include.is_empty(), "INCLUDE")?;
     refuse_if(index_name.is_some() || index_type.is_some() || !index_options.is_empty(), "index options")?;
     refuse_if(characteristics.is_some(), "DEFERRABLE")
 }
@@ -456,68 +525,14 @@ fn plain_unique(key: &ast::UniqueConstraint) -> Result<(), Error> {
         index_type_display: _,
         index_type,
         columns: _,
-        include,
+        include: _,
         index_options,
         characteristics,
         nulls_distinct,
     } = key;
-    refuse_if(!include.is_empty(), "INCLUDE")?;
     refuse_if(index_name.is_some() || index_type.is_some() || !index_options.is_empty(), "index options")?;
     refuse_if(characteristics.is_some(), "DEFERRABLE")?;
     refuse_if(*nulls_distinct == ast::NullsDistinctOption::NotDistinct, "NULLS NOT DISTINCT")
-}
-
-/// A sequence with its options. Source: PostgreSQL, src/backend/commands/sequence.c, `init_params`.
-pub(super) fn sequence(
-    schema: SmolStr,
-    name: SmolStr,
-    scalar: Scalar,
-    options: &[SequenceOptions],
-) -> Result<SequenceDef, Error> {
-    let (lowest, highest) = match scalar {
-        Scalar::Int2 => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        Scalar::Int4 => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        _ => (i64::MIN, i64::MAX),
-    };
-    let (mut increment, mut min, mut max, mut start, mut cycle) = (1, None, None, None, false);
-    for option in options {
-        match option {
-            SequenceOptions::IncrementBy(expr, _) => increment = constant(expr)?,
-            SequenceOptions::MinValue(value) => min = value.as_ref().map(constant).transpose()?,
-            SequenceOptions::MaxValue(value) => max = value.as_ref().map(constant).transpose()?,
-            SequenceOptions::StartWith(expr, _) => start = Some(constant(expr)?),
-            SequenceOptions::Cycle(no) => cycle = !no,
-            SequenceOptions::Cache(expr) => refuse_if(constant(expr)? != 1, "a sequence with CACHE above 1")?,
-            SequenceOptions::DataType(_) => return Err(Error::refused("CREATE SEQUENCE .. AS")),
-            SequenceOptions::OwnedBy(_) => return Err(Error::refused("OWNED BY")),
-        }
-    }
-    if increment == 0 {
-        return Err(Error::new("22023", "INCREMENT must not be zero"));
-    }
-    let min = min.unwrap_or(if increment > 0 { 1 } else { lowest });
-    let max = max.unwrap_or(if increment > 0 { highest } else { -1 });
-    if min < lowest || max > highest {
-        let (what, value) = if min < lowest { ("MINVALUE", min) } else { ("MAXVALUE", max) };
-        let ty = type_name(scalar.into());
-        return Err(Error::new("22023", format!("{what} ({value}) is out of range for sequence data type {ty}")));
-    }
-    if min >= max {
-        return Err(Error::new("22023", format!("MINVALUE ({min}) must be less than MAXVALUE ({max})")));
-    }
-    let start = start.unwrap_or(if increment > 0 { min } else { max });
-    if start < min {
-        return Err(Error::new("22023", format!("START value ({start}) cannot be less than MINVALUE ({min})")));
-    }
-    if start > max {
-        return Err(Error::new("22023", format!("START value ({start}) cannot be greater than MAXVALUE ({max})")));
-    }
-    Ok(SequenceDef { schema, name, start, increment, min, max, cycle })
-}
-
-fn constant(expr: &ast::Expr) -> Result<i64, Error> {
-    let text = expr.to_string();
-    text.parse().map_err(|_| Error::new("42601", format!("syntax error at or near \"{text}\"")))
 }
 
 #[rustfmt::skip] // a field a line would be three screens of nothing

@@ -167,7 +167,7 @@ impl Builder<'_> {
         if is_default(value) {
             return Ok(def.default.unwrap_or(Expr::Const(crate::types::Value::Null)));
         }
-        if def.identity_always {
+        if def.identity_always || def.generated.is_some() {
             let message = format!("column \"{}\" can only be updated to DEFAULT", def.name);
             return Err(Error::new("428C9", message));
         }

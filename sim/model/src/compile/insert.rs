@@ -133,7 +133,7 @@ impl Builder<'_> {
 
     fn check_identity(&self, table: TableId, column: ColumnId, overriding: bool) -> Result<(), Error> {
         let def = &self.catalog.table(table).columns[usize::from(column)];
-        if def.identity_always && !overriding {
+        if def.generated.is_some() || (def.identity_always && !overriding) {
             let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", def.name);
             return Err(Error::new("428C9", message));
         }

@@ -18,6 +18,7 @@ pub(crate) mod operator;
 mod query;
 mod scope;
 mod select;
+mod sequence;
 mod simplify;
 mod subquery;
 mod utility;

@@ -68,7 +68,7 @@ impl Builder<'_> {
                 refuse_if(*temporary, "temporary sequences")?;
                 let (schema, name) = qualified(name)?;
                 let schema = schema.unwrap_or_else(|| "public".into());
-                let sequence = super::create::sequence(schema, name, Scalar::Int8, sequence_options)?;
+                let sequence = super::sequence::sequence(schema, name, Scalar::Int8, sequence_options)?;
                 Ok(Utility::CreateSequence { sequence: Box::new(sequence), if_not_exists: *if_not_exists })
             }
             Statement::CreateSchema {
@@ -191,7 +191,7 @@ fn isolation(level: TransactionIsolationLevel) -> Result<Isolation, Error> {
             Ok(Isolation::ReadCommitted)
         }
         TransactionIsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
-        TransactionIsolationLevel::Serializable => Err(Error::refused("SERIALIZABLE")),
+        TransactionIsolationLevel::Serializable => Ok(Isolation::Serializable),
         TransactionIsolationLevel::Snapshot => Err(Error::new("42601", "syntax error at or near \"SNAPSHOT\"")),
     }
 }

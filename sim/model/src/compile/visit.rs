@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::catalog::TableId;
 use crate::plan::{ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind};
 
 /// The parts of an expression, and of a node the expressions and the inputs. Written once for reading and once for writing.
@@ -166,4 +167,18 @@ fn rebind_in_place(expr: &mut Expr, from: SlotId, to: SlotId) {
     for child in expr_children_mut(expr) {
         rebind_in_place(child, from, to);
     }
+}
+
+/// The tables that a query's nodes read, and those that they write to or lock rows of.
+pub(crate) fn reads_and_writes(nodes: &[Node]) -> (Vec<TableId>, Vec<TableId>) {
+    let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    for node in nodes {
+        match node {
+            Node::SeqScan { table, .. } | Node::IndexScan { table, .. } => reads.push(*table),
+            Node::Insert { table, .. } | Node::Update { table, .. } | Node::Delete { table, .. } => writes.push(*table),
+            Node::LockRows { targets, .. } => writes.extend(targets.iter().map(|target| target.table)),
+            _ => {}
+        }
+    }
+    (reads, writes)
 }

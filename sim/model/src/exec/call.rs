@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use crate::catalog::SequenceId;
+use crate::catalog::{Catalog, SequenceId};
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt};
 use crate::function::{ServerFunction, TableFunction};
@@ -56,6 +56,10 @@ impl Exec<'_> {
                 let Some(key) = advisory_key(args) else { return Ok(Value::Null) };
                 self.remembered(|exec| Ok(Value::Bool(exec.core.locks.unlock_advisory(exec.me, key, shared))))
             }
+            ServerFunction::AdvisoryUnlockAll => self.remembered(|exec| {
+                exec.core.locks.release_advisory_scope(exec.me, AdvisoryScope::Session);
+                Ok(Value::Void)
+            }),
             ServerFunction::Now => Ok(Value::Timestamp(self.core.transaction(self.me).started)),
             ServerFunction::ClockTimestamp => Ok(Value::Timestamp(self.core.clock)),
             ServerFunction::SetConfig => self.remembered(|exec| exec.set_config(args)),
@@ -120,7 +124,7 @@ impl Exec<'_> {
 
     /// A sequence as `nextval` and `currval` name it: by its name, or by its number as `regclass`.
     fn sequence_by_value(&self, value: &Value) -> Result<Option<SequenceId>, Error> {
-        use crate::catalog::{Catalog, Relation};
+        use crate::catalog::Relation;
         match value {
             Value::Text(name) => {
                 let plain = name.replace('"', "");
@@ -141,9 +145,11 @@ impl Exec<'_> {
         }
     }
 
-    /// nextval. No rollback takes it back.
+    /// nextval. No rollback takes it back. The sequence is locked until the end of the transaction, against ALTER SEQUENCE.
     pub(super) fn next_value(&mut self, sequence: SequenceId) -> Result<Value, Interrupt> {
-        let def = self.core.catalog.sequence(sequence);
+        self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        let missing = || Error::new("42P01", format!("could not open relation with OID {}", Catalog::oid(sequence)));
+        let def = self.core.catalog.find_sequence(sequence).ok_or_else(missing)?;
         let value = self.core.sequences[sequence as usize].next(def)?;
         let known = &mut self.core.sessions[usize::from(self.me)].sequences;
         match known.iter_mut().find(|(id, _)| *id == sequence) {

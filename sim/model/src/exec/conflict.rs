@@ -13,7 +13,7 @@ use crate::exec::{Exec, Interrupt, NodeState, Slot, Stage};
 use crate::lock::LockTag;
 use crate::mvcc::{Index, NO_XID, State, TupleId, Xid};
 use crate::plan::{
-    ColumnId, ConflictAction, Expr, Isolation, NodeId, OWN_ROW, RowLockStrength, SlotId, TableLockMode, WaitPolicy,
+    ColumnId, ConflictAction, Expr, NodeId, OWN_ROW, RowLockStrength, SlotId, TableLockMode, WaitPolicy,
 };
 use crate::types::Value;
 
@@ -150,7 +150,7 @@ impl Exec<'_> {
 
     /// REPEATABLE READ must not act on a row that it does not see.
     fn check_visible(&self, table: TableId, tuple: TupleId) -> Result<(), Error> {
-        if self.isolation() != Isolation::RepeatableRead {
+        if !self.isolation().keeps_snapshot() {
             return Ok(());
         }
         let header = self.core.tables[table as usize].header(tuple);
@@ -239,6 +239,9 @@ pub(super) fn storage_index(storage: &mut crate::mvcc::Table, def: &IndexDef) ->
         if def.unique && plain {
             add(&mut storage.key_columns, *column);
         }
+    }
+    for column in &def.include {
+        add(&mut storage.indexed_columns, *column);
     }
     if let Some(predicate) = &def.predicate {
         crate::exec::utility::columns_of(predicate, &mut |column| add(&mut storage.indexed_columns, column));

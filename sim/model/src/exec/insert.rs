@@ -101,6 +101,9 @@ impl Exec<'_> {
 
     /// NOT NULL and CHECK, for the row that [`OWN_ROW`] is bound to, and then the values of its indexed expressions.
     pub(super) fn check_row(&mut self, table: TableId) -> Result<(), Interrupt> {
+        if self.core.catalog.table(table).generates {
+            self.generate(table)?;
+        }
         let def = self.core.catalog.table(table);
         let simple = def.checks.is_empty() && self.core.tables[table as usize].stride == def.columns.len();
         let slot = self.bound(OWN_ROW);

@@ -15,6 +15,7 @@ mod call;
 mod conflict;
 mod delete;
 mod expr;
+mod generated;
 mod insert;
 mod query;
 mod row_lock;
@@ -337,7 +338,7 @@ impl Exec<'_> {
         if self.act.phase == Phase::Locks {
             // A transaction's one snapshot is taken for parse analysis already, before table locks are waited for; READ COMMITTED
             // takes another one to execute with (`exec_simple_query`, `exec_bind_message`).
-            if self.isolation() == Isolation::RepeatableRead {
+            if self.isolation().keeps_snapshot() {
                 self.core.take_snapshot(self.me, &mut self.act.snapshot);
             }
             while let Some((table, mode)) = self.query.locks.get(self.act.at) {
@@ -345,6 +346,10 @@ impl Exec<'_> {
                 self.act.at += 1;
             }
             self.core.take_snapshot(self.me, &mut self.act.snapshot);
+            if self.isolation() == Isolation::Serializable {
+                let (reads, writes) = crate::compile::visit::reads_and_writes(&self.query.nodes);
+                self.core.serializable.note(self.me, &reads, &writes)?;
+            }
             self.act.phase = Phase::Rows;
             self.act.at = 0;
             if std::mem::take(&mut self.act.pause) {
@@ -476,7 +481,7 @@ impl Core {
             into.clone_from(kept);
         } else {
             self.xacts.snapshot(me, into);
-            if transaction.isolation == Isolation::RepeatableRead {
+            if transaction.isolation.keeps_snapshot() {
                 transaction.snapshot = Some(into.clone());
             }
         }

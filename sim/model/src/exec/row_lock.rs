@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::lock::LockTag;
 use crate::mvcc::{Locker, NO_TUPLE, NO_XID, State, TupleId, Xid};
-use crate::plan::{Expr, Isolation, NodeId, RowLockStrength, RowLockTarget, TableLockMode, WaitPolicy};
+use crate::plan::{Expr, NodeId, RowLockStrength, RowLockTarget, TableLockMode, WaitPolicy};
 
 /// What became of asking for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +229,7 @@ impl Exec<'_> {
             RowStatus::Deleted => "delete",
             _ => return Ok(()),
         };
-        if self.isolation() == Isolation::RepeatableRead {
+        if self.isolation().keeps_snapshot() {
             let message = format!("could not serialize access due to concurrent {what}");
             return Err(Error::new("40001", message));
         }

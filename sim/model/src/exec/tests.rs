@@ -22,13 +22,22 @@ fn create() -> Plan {
         not_null: name == "id",
         default: None,
         identity_always: false,
+        generated: None,
     };
-    let index = IndexDef { name: "t_pkey".into(), unique: true, primary: true, keys: vec![own(0)], predicate: None };
+    let index = IndexDef {
+        name: "t_pkey".into(),
+        unique: true,
+        primary: true,
+        keys: vec![own(0)],
+        include: vec![],
+        predicate: None,
+    };
     let table = TableDef {
         schema: "public".into(),
         name: "t".into(),
         columns: vec![column("id"), column("n")],
         checks: vec![],
+        generates: false,
         indexes: vec![index],
         sequences: vec![],
     };

@@ -158,8 +158,11 @@ impl Core {
     fn show(&self, me: u16, name: &str) -> Result<Answer, Interrupt> {
         let transaction = self.transaction(me);
         let value: SmolStr = match name {
-            "transaction_isolation" if transaction.isolation == Isolation::RepeatableRead => "repeatable read".into(),
-            "transaction_isolation" => "read committed".into(),
+            "transaction_isolation" => match transaction.isolation {
+                Isolation::ReadCommitted => "read committed".into(),
+                Isolation::RepeatableRead => "repeatable read".into(),
+                Isolation::Serializable => "serializable".into(),
+            },
             "transaction_read_only" => if transaction.read_only { "on" } else { "off" }.into(),
             _ => self.session(me).settings.get(name).ok_or_else(|| crate::settings::unknown(name))?.into(),
         };
@@ -171,6 +174,9 @@ impl Core {
         if self.transaction(me).read_only && !matches!(utility, Utility::LockTable { .. }) {
             let message = "cannot execute DDL in a read-only transaction";
             return Err(Error::new("25006", message).into());
+        }
+        if self.transaction(me).isolation == Isolation::Serializable && !matches!(utility, Utility::LockTable { .. }) {
+            return Err(Error::refused("DDL under SERIALIZABLE").into());
         }
         let tag = match utility {
             Utility::LockTable { tables, mode, nowait } => {

@@ -258,6 +258,8 @@ pub(crate) enum ServerFunction {
     AdvisoryLock { shared: bool, transaction: bool, wait: bool },
     /// `pg_advisory_unlock`, `pg_advisory_unlock_shared`
     AdvisoryUnlock { shared: bool },
+    /// `pg_advisory_unlock_all()`
+    AdvisoryUnlockAll,
     /// `now()`, `transaction_timestamp()`: when the transaction began
     Now,
     /// `clock_timestamp()`, `statement_timestamp()`: the virtual clock

@@ -109,6 +109,7 @@ const SIGNATURES: &[Signature] = &[
     server("pg_advisory_unlock", TWO_KEYS, BOOL, ServerFunction::AdvisoryUnlock { shared: false }),
     server("pg_advisory_unlock_shared", ONE_KEY, BOOL, ServerFunction::AdvisoryUnlock { shared: true }),
     server("pg_advisory_unlock_shared", TWO_KEYS, BOOL, ServerFunction::AdvisoryUnlock { shared: true }),
+    server("pg_advisory_unlock_all", &[], VOID, ServerFunction::AdvisoryUnlockAll),
     server("now", &[], TIMESTAMPTZ, ServerFunction::Now),
     server("transaction_timestamp", &[], TIMESTAMPTZ, ServerFunction::Now),
     server("clock_timestamp", &[], TIMESTAMPTZ, ServerFunction::ClockTimestamp),

@@ -6,10 +6,12 @@
 
 mod heap;
 mod index;
+mod serial;
 mod snapshot;
 mod xid;
 
 pub(crate) use heap::{Locker, NO_TUPLE, Table, TupleId};
 pub(crate) use index::Index;
+pub(crate) use serial::Serializable;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use xid::{NO_XID, State, Xacts, Xid};

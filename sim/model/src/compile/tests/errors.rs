@@ -66,7 +66,6 @@ fn clauses() {
 #[test]
 fn what_is_not_modelled_is_named() {
     for (sql, construct) in [
-        ("BEGIN ISOLATION LEVEL SERIALIZABLE", "SERIALIZABLE"),
         ("SELECT ctid FROM t", "the system column ctid"),
         ("SELECT t FROM t", "the whole-row reference t"),
         ("SELECT md5(s) FROM t", "the function md5(text)"),
