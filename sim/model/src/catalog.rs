@@ -89,6 +89,20 @@ pub(crate) struct SequenceDef {
     pub(crate) cycle: bool,
 }
 
+impl SequenceDef {
+    /// Errs where `value`, which `what` says, is out of bounds. Source: PostgreSQL, sequence.c, `init_params`.
+    pub(crate) fn within(&self, what: &str, value: i64) -> Result<(), Error> {
+        let (word, name, bound) = if value < self.min {
+            ("less", "MINVALUE", self.min)
+        } else if value > self.max {
+            ("greater", "MAXVALUE", self.max)
+        } else {
+            return Ok(());
+        };
+        Err(Error::new("22023", format!("{what} value ({value}) cannot be {word} than {name} ({bound})")))
+    }
+}
+
 /// A name in a schema, and what it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
@@ -316,6 +330,11 @@ impl Catalog {
             self.drop_sequence(*sequence);
         }
         table.sequences.clone()
+    }
+
+    /// Whether a sequence belongs to a column.
+    pub(crate) fn owns(&self, id: SequenceId) -> bool {
+        self.0.tables.iter().flatten().any(|table| table.sequences.contains(&id))
     }
 
     /// DROP SEQUENCE.

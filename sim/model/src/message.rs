@@ -125,7 +125,7 @@ impl Server {
         }
         let mut statements = Vec::new();
         for text in crate::parse::split(sql)? {
-            crate::parse::parse(text).map_err(|error| unsure(text, error))?;
+            crate::parse::parse_one(text).map_err(|error| unsure(text, error))?;
             statements.push(text.into());
         }
         let statements: Arc<[SmolStr]> = statements.into();

@@ -393,6 +393,20 @@ pub(crate) enum Utility {
         sequence: Box<SequenceDef>,
         if_not_exists: bool,
     },
+    /// `def` has columns more, which `fill` gives the rows that are there.
+    AlterTable {
+        table: TableId,
+        def: Box<TableDef>,
+        fill: Vec<Value>,
+    },
+    AlterSequence {
+        sequence: SequenceId,
+        def: Box<SequenceDef>,
+        restart: Option<crate::parse::Restart>,
+    },
+    DropSequence {
+        sequences: Vec<SequenceId>,
+    },
     DropTable {
         tables: Vec<TableId>,
     },

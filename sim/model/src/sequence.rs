@@ -2,6 +2,7 @@
 
 use crate::catalog::SequenceDef;
 use crate::error::Error;
+use crate::parse::Restart;
 
 /// Where a sequence stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +14,17 @@ pub(crate) struct Sequence {
 impl Sequence {
     pub(crate) fn new(def: &SequenceDef) -> Self {
         Self { last: def.start, called: false }
+    }
+
+    /// ALTER SEQUENCE: `restart` says where it begins again, if it does.
+    pub(crate) fn altered(self, def: &SequenceDef, restart: Option<Restart>) -> Result<Self, Error> {
+        let new = match restart {
+            Some(Restart::AtStart) => Self { last: def.start, called: false },
+            Some(Restart::With(value)) => Self { last: value, called: false },
+            None => self,
+        };
+        def.within("RESTART", new.last)?;
+        Ok(new)
     }
 
     /// The next value.

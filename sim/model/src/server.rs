@@ -540,11 +540,7 @@ impl Core {
 }
 
 fn compile(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
-    let mut statements = crate::parse::parse(sql)?;
-    let first = if statements.len() == 1 { statements.pop() } else { None };
-    let statement = first
-        .ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))?;
-    crate::compile::compile(&statement, catalog)
+    crate::compile::compile_parsed(&crate::parse::parse_one(sql)?, catalog)
 }
 
 impl Plan {

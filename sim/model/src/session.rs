@@ -399,6 +399,11 @@ impl Core {
     pub(crate) fn truncate(&mut self, me: u16, table: TableId) {
         let empty = self.tables[table as usize].emptied();
         let storage = std::mem::replace(&mut self.tables[table as usize], empty);
+        self.put_storage_aside(me, table, storage);
+    }
+
+    /// Remembers a table's storage, which was exchanged, for a rollback.
+    pub(crate) fn put_storage_aside(&mut self, me: u16, table: TableId, storage: Table) {
         self.transaction_mut(me).truncated.push((table, storage));
     }
 }

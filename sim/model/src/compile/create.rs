@@ -26,8 +26,8 @@ struct Key {
 }
 
 /// A table while its definition is read.
-struct Draft {
-    table: TableDef,
+pub(super) struct Draft {
+    pub(super) table: TableDef,
     sequences: Vec<(ColumnId, SequenceDef)>,
     /// CHECKs in the order in which they are written.
     checks: Vec<Check>,
@@ -37,6 +37,18 @@ struct Draft {
     keys: Vec<Key>,
     /// Names that are taken, besides those in the catalog.
     taken: Vec<SmolStr>,
+}
+
+impl Draft {
+    pub(super) fn of(table: TableDef) -> Self {
+        let taken = vec![table.name.clone()];
+        Self { table, sequences: Vec::new(), checks: Vec::new(), generated: Vec::new(), keys: Vec::new(), taken }
+    }
+
+    /// Whether its columns are nothing but columns.
+    pub(super) fn is_plain(&self) -> bool {
+        self.sequences.is_empty() && self.checks.is_empty() && self.generated.is_empty() && self.keys.is_empty()
+    }
 }
 
 impl Builder<'_> {
@@ -49,21 +61,14 @@ impl Builder<'_> {
         }
         let table = TableDef {
             schema,
-            name: name.clone(),
+            name,
             columns: Vec::new(),
             checks: Vec::new(),
             generates: false,
             indexes: Vec::new(),
             sequences: Vec::new(),
         };
-        let mut draft = Draft {
-            table,
-            sequences: Vec::new(),
-            checks: Vec::new(),
-            generated: Vec::new(),
-            keys: Vec::new(),
-            taken: vec![name],
-        };
+        let mut draft = Draft::of(table);
         for column in &create.columns {
             self.create_column(&mut draft, column)?;
         }
@@ -80,7 +85,7 @@ impl Builder<'_> {
         })
     }
 
-    fn create_column(&mut self, draft: &mut Draft, column: &ast::ColumnDef) -> Result<(), Error> {
+    pub(super) fn create_column(&mut self, draft: &mut Draft, column: &ast::ColumnDef) -> Result<(), Error> {
         let ast::ColumnDef { name, data_type: ty, options } = column;
         let name = ident(name);
         if draft.table.column(&name).is_some() {

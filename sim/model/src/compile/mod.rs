@@ -4,6 +4,7 @@
 //! that a new version of sqlparser adds breaks the build until somebody has decided what it means.
 
 mod aggregate;
+mod alter;
 mod call;
 mod coerce;
 mod conflict;
@@ -30,6 +31,7 @@ use sqlparser::ast::Statement;
 
 use crate::catalog::{Catalog, TableId};
 use crate::error::Error;
+use crate::parse::Parsed;
 use crate::plan::{Body, Cte, Node, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode, Utility};
 use crate::types::{Scalar, Type};
 use scope::{CteName, Scope};
@@ -40,6 +42,17 @@ pub(super) const COLUMNS_MAX: usize = 1600;
 const NODES_MAX: usize = 4096;
 
 /// What is made of a statement, under the names of `catalog`.
+pub(crate) fn compile_parsed(statement: &Parsed, catalog: &Catalog) -> Result<Plan, Error> {
+    match statement {
+        Parsed::Tree(statement) => compile(statement, catalog),
+        Parsed::Own(own) => {
+            let body = Body::Utility(Builder::new(catalog).own(own)?);
+            Ok(Plan { params: Vec::new(), columns: Columns::new(), body })
+        }
+    }
+}
+
+/// The same, of a syntax tree.
 pub(crate) fn compile(statement: &Statement, catalog: &Catalog) -> Result<Plan, Error> {
     let mut builder = Builder::new(catalog);
     let (columns, body) = crate::parse::with_stack(|| builder.statement(statement))?;

@@ -6,6 +6,7 @@ use sqlparser::ast::{self, SequenceOptions};
 use super::refuse_if;
 use crate::catalog::SequenceDef;
 use crate::error::Error;
+use crate::parse::SequenceChanges;
 use crate::types::Scalar;
 use crate::types::text::type_name;
 
@@ -60,4 +61,25 @@ pub(super) fn sequence(
 fn constant(expr: &ast::Expr) -> Result<i64, Error> {
     let text = expr.to_string();
     text.parse().map_err(|_| Error::new("42601", format!("syntax error at or near \"{text}\"")))
+}
+
+/// A sequence as ALTER SEQUENCE leaves it. Of another data type than bigint only what its bounds tell is known.
+pub(super) fn altered(old: &SequenceDef, changes: SequenceChanges) -> Result<SequenceDef, Error> {
+    let mut def = old.clone();
+    if let Some(increment) = changes.increment {
+        if increment == 0 {
+            return Err(Error::new("22023", "INCREMENT must not be zero"));
+        }
+        refuse_if((increment > 0) != (old.increment > 0), "another direction of a sequence")?;
+        def.increment = increment;
+    }
+    def.min = changes.min.unwrap_or(old.min);
+    def.max = changes.max.unwrap_or(old.max);
+    def.cycle = changes.cycle.unwrap_or(old.cycle);
+    def.start = changes.start.unwrap_or(old.start);
+    if def.min >= def.max {
+        return Err(Error::new("22023", format!("MINVALUE ({}) must be less than MAXVALUE ({})", def.min, def.max)));
+    }
+    def.within("START", def.start)?;
+    Ok(def)
 }

@@ -64,6 +64,7 @@ impl Builder<'_> {
         match statement {
             Statement::CreateTable(create) => self.create_table(create),
             Statement::CreateIndex(create) => self.create_index(create),
+            Statement::AlterTable(alter) => self.alter_table(alter),
             Statement::CreateSequence { temporary, if_not_exists, name, sequence_options } => {
                 refuse_if(*temporary, "temporary sequences")?;
                 let (schema, name) = qualified(name)?;
@@ -91,6 +92,7 @@ impl Builder<'_> {
                 refuse_if(*purge || *temporary || table.is_some(), "options of DROP")?;
                 match object_type {
                     ObjectType::Table => self.drop_table(names, *if_exists),
+                    ObjectType::Sequence => self.drop_sequence(names, *if_exists),
                     ObjectType::Schema => match names.as_slice() {
                         [name] => {
                             Ok(Utility::DropSchema { name: only_name(name)?, cascade: *cascade, if_exists: *if_exists })
@@ -103,6 +105,25 @@ impl Builder<'_> {
             Statement::Comment { .. } => Ok(Utility::Nothing { tag: "COMMENT" }),
             other => Err(Error::refused(words(other))),
         }
+    }
+
+    fn drop_sequence(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
+        let mut sequences = Vec::new();
+        for name in names {
+            let (schema, bare) = qualified(name)?;
+            match self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare) {
+                Some(Relation::Sequence(id)) => {
+                    refuse_if(self.catalog.owns(id), "DROP SEQUENCE of a column's sequence")?;
+                    sequences.push(id);
+                }
+                Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a sequence"))),
+                None => {
+                    refuse_if(if_exists, "DROP SEQUENCE IF EXISTS of a sequence that does not exist")?;
+                    return Err(Error::new("42P01", format!("sequence \"{bare}\" does not exist")));
+                }
+            }
+        }
+        Ok(Utility::DropSequence { sequences })
     }
 
     fn lock_table(&mut self, lock: &ast::Lock) -> Result<Utility, Error> {

@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use crate::catalog::{IndexDef, TableId};
+use crate::catalog::{IndexDef, TableDef, TableId};
 use crate::error::Error;
 use crate::exec::Interrupt;
 use crate::mvcc::{NO_XID, State, TupleId};
@@ -203,6 +203,29 @@ impl Core {
                 }
                 "DROP TABLE"
             }
+            Utility::DropSequence { sequences } => {
+                self.lock_tables(me, sequences, TableLockMode::AccessExclusive, false)?;
+                self.before_ddl(me);
+                for sequence in sequences {
+                    self.catalog.drop_sequence(*sequence);
+                }
+                "DROP SEQUENCE"
+            }
+            Utility::AlterTable { table, def, fill } => {
+                self.lock_tables(me, &[*table], TableLockMode::AccessExclusive, false)?;
+                self.before_ddl(me);
+                self.alter_table(me, *table, def, fill)?;
+                "ALTER TABLE"
+            }
+            Utility::AlterSequence { sequence, def, restart } => {
+                self.lock_tables(me, &[*sequence], TableLockMode::ShareRowExclusive, false)?;
+                self.before_ddl(me);
+                let old = self.sequences[*sequence as usize];
+                self.sequences[*sequence as usize] = old.altered(def, *restart)?;
+                self.transaction_mut(me).restarted.push((*sequence, old));
+                self.catalog.redefine_sequence(*sequence, (**def).clone());
+                "ALTER SEQUENCE"
+            }
             Utility::DropSchema { name, cascade, if_exists } => {
                 self.drop_schema(me, name, *cascade, *if_exists)?;
                 "DROP SCHEMA"
@@ -246,6 +269,25 @@ impl Core {
             }
             _ => unreachable!("all other utility statements are handled elsewhere"),
         }
+    }
+
+    /// Gives a table more columns. Whoever comes later sees them, with an older snapshot, too: as in PostgreSQL they are no new versions.
+    fn alter_table(&mut self, me: u16, table: TableId, def: &TableDef, fill: &[Value]) -> Result<(), Interrupt> {
+        let old = self.catalog.table(table).columns.len();
+        let storage = &self.tables[table as usize];
+        let rows = (0..storage.len()).any(|tuple| storage.is_committed(tuple, &self.xacts));
+        for (column, value) in def.columns[old..].iter().zip(fill) {
+            if rows && column.not_null && *value == Value::Null {
+                let (column, table) = (&column.name, &def.name);
+                let message = format!("column \"{column}\" of relation \"{table}\" contains null values");
+                return Err(Error::new("23502", message).into());
+            }
+        }
+        let wider = storage.widened(fill);
+        let old = std::mem::replace(&mut self.tables[table as usize], wider);
+        self.put_storage_aside(me, table, old);
+        self.catalog.redefine_table(table, def.clone());
+        Ok(())
     }
 
     /// DDL writes catalogs: it has an id, and can be rolled back.

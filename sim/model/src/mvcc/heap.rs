@@ -99,6 +99,18 @@ impl Table {
         }
     }
 
+    /// The same rows with more columns. No column of it is computed.
+    pub(crate) fn widened(&self, fill: &[Value]) -> Self {
+        let mut new = self.clone();
+        new.stride += fill.len();
+        new.values = Vec::with_capacity(self.headers.len() * new.stride);
+        for tuple in 0..self.len() {
+            new.values.extend_from_slice(self.row(tuple));
+            new.values.extend_from_slice(fill);
+        }
+        new
+    }
+
     pub(crate) fn len(&self) -> TupleId {
         TupleId::try_from(self.headers.len()).expect("fewer than 2^32 tuple versions a table")
     }

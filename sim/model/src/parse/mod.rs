@@ -3,6 +3,7 @@
 //!
 //! Text comes from anybody, so that it is limited before it is parsed: a tree that is too deep would overflow the stack.
 
+mod own;
 mod row_locks;
 
 use sqlparser::ast::Statement;
@@ -13,6 +14,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerE
 
 use crate::error::Error;
 
+pub(crate) use own::{Own, Restart, SequenceChanges};
 pub(crate) use row_locks::marker;
 
 /// The longest text that is read, in bytes.
@@ -36,6 +38,28 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
     let tokens = row_locks::rewrite(tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))
+}
+
+/// One statement.
+pub(crate) enum Parsed {
+    Tree(Box<Statement>),
+    Own(Own),
+}
+
+/// The only statement of `sql`.
+pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
+    if sql.len() <= TEXT_MAX && sql.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("alter")) {
+        let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
+        let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+        if let Some(own) = own::own(&tokens)? {
+            return Ok(Parsed::Own(own));
+        }
+    }
+    let mut statements = parse(sql)?;
+    let first = if statements.len() == 1 { statements.pop() } else { None };
+    first
+        .map(|statement| Parsed::Tree(Box::new(statement)))
+        .ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))
 }
 
 /// The texts of the statements in `sql`, without the semicolons between them and without empty ones.

@@ -1,0 +1,142 @@
+//! Statements that sqlparser does not read: a small parser of their own.
+
+use smol_str::SmolStr;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::Error;
+
+/// A statement of these.
+#[derive(Clone, Debug)]
+pub(crate) enum Own {
+    AlterSequence { schema: Option<SmolStr>, name: SmolStr, if_exists: bool, changes: SequenceChanges },
+}
+
+/// What ALTER SEQUENCE says; none: not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SequenceChanges {
+    pub(crate) increment: Option<i64>,
+    pub(crate) min: Option<i64>,
+    pub(crate) max: Option<i64>,
+    pub(crate) start: Option<i64>,
+    pub(crate) restart: Option<Restart>,
+    pub(crate) cycle: Option<bool>,
+}
+
+/// Where a sequence begins again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    AtStart,
+    With(i64),
+}
+
+/// Reads `tokens`, white space left out, if they are one of these statements.
+pub(super) fn own(tokens: &[TokenWithSpan]) -> Result<Option<Own>, Error> {
+    let mut reader = Reader { tokens, at: 0 };
+    if reader.words(&["ALTER", "SEQUENCE"]) {
+        return reader.alter_sequence().map(Some);
+    }
+    Ok(None)
+}
+
+struct Reader<'t> {
+    tokens: &'t [TokenWithSpan],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> &Token {
+        self.tokens.get(self.at).map_or(&Token::EOF, |token| &token.token)
+    }
+
+    fn is(&self, place: usize, word: &str) -> bool {
+        matches!(self.tokens.get(place).map(|token| &token.token), Some(Token::Word(found))
+            if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    }
+
+    /// Takes these words, if all of them come next.
+    fn words(&mut self, words: &[&str]) -> bool {
+        let found = words.iter().enumerate().all(|(place, word)| self.is(self.at + place, word));
+        if found {
+            self.at += words.len();
+        }
+        found
+    }
+
+    fn unexpected<T>(&self) -> Result<T, Error> {
+        Err(match self.peek() {
+            Token::EOF => Error::new("42601", "syntax error at end of input"),
+            found => Error::new("42601", format!("syntax error at or near \"{found}\"")),
+        })
+    }
+
+    fn name(&mut self) -> Result<SmolStr, Error> {
+        match self.peek() {
+            Token::Word(word) if word.quote_style.is_some() => {
+                let name = word.value.as_str().into();
+                self.at += 1;
+                Ok(name)
+            }
+            Token::Word(word) if word.keyword == Keyword::NoKeyword || word.quote_style.is_none() => {
+                let name = word.value.to_lowercase().into();
+                self.at += 1;
+                Ok(name)
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    fn number(&mut self) -> Result<i64, Error> {
+        let negative = matches!(self.peek(), Token::Minus);
+        if negative || matches!(self.peek(), Token::Plus) {
+            self.at += 1;
+        }
+        let Token::Number(digits, _) = self.peek() else { return self.unexpected() };
+        let text = if negative { format!("-{digits}") } else { digits.clone() };
+        let Ok(number) = text.parse() else { return self.unexpected() };
+        self.at += 1;
+        Ok(number)
+    }
+
+    fn alter_sequence(&mut self) -> Result<Own, Error> {
+        let if_exists = self.words(&["IF", "EXISTS"]);
+        let first = self.name()?;
+        let (schema, name) = if matches!(self.peek(), Token::Period) {
+            self.at += 1;
+            (Some(first), self.name()?)
+        } else {
+            (None, first)
+        };
+        let mut changes = SequenceChanges::default();
+        while !matches!(self.peek(), Token::EOF | Token::SemiColon) {
+            self.sequence_change(&mut changes)?;
+        }
+        Ok(Own::AlterSequence { schema, name, if_exists, changes })
+    }
+
+    fn sequence_change(&mut self, changes: &mut SequenceChanges) -> Result<(), Error> {
+        if self.words(&["INCREMENT", "BY"]) || self.words(&["INCREMENT"]) {
+            changes.increment = Some(self.number()?);
+        } else if self.words(&["NO", "CYCLE"]) {
+            changes.cycle = Some(false);
+        } else if self.words(&["CYCLE"]) {
+            changes.cycle = Some(true);
+        } else if self.words(&["MINVALUE"]) {
+            changes.min = Some(self.number()?);
+        } else if self.words(&["MAXVALUE"]) {
+            changes.max = Some(self.number()?);
+        } else if self.words(&["START", "WITH"]) || self.words(&["START"]) {
+            changes.start = Some(self.number()?);
+        } else if self.words(&["RESTART", "WITH"]) {
+            changes.restart = Some(Restart::With(self.number()?));
+        } else if self.words(&["RESTART"]) {
+            let follows = matches!(self.peek(), Token::Number(..) | Token::Minus | Token::Plus);
+            changes.restart = Some(if follows { Restart::With(self.number()?) } else { Restart::AtStart });
+        } else if let Token::Word(word) = self.peek() {
+            return Err(Error::refused(format_args!("ALTER SEQUENCE .. {}", word.value.to_uppercase())));
+        } else {
+            return self.unexpected();
+        }
+        Ok(())
+    }
+}
