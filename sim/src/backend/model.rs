@@ -320,7 +320,7 @@ fn answer(outcome: model::Outcome) -> Result<Answer, DbError> {
             Ok(Answer { tag, affected, rows })
         }
         model::Outcome::Failed(error) => Err(DbError::new(SqlState::from_code(error.sqlstate), error.message)),
-        model::Outcome::Waits => unreachable!("whoever waits has no answer"),
+        model::Outcome::Waits | model::Outcome::Paused => unreachable!("whoever waits has no answer"),
     }
 }
 
