@@ -1,10 +1,19 @@
-//! Statements a second of the model: prepared, on one core.
+//! Statements and schedules a second of the model, on one core.
 //!
-//! `cargo bench --bench model`. A group's element is one statement; every twentieth the server is put back to what it was kept as, as
-//! a run of a schedule does.
+//! `cargo bench --bench model`. In the group `model` an element is one prepared statement; every twentieth the server is put back to
+//! what it was kept as, as a run of a schedule does. In the group `standard` an element is one schedule of that scenario: `run` with
+//! everything on, as `verify` does it, and beside it its floor, in which the model is sent the statements of the same schedules without
+//! actors, invariants and hashes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use skiptrace_model::{Outcome, Prepared, Server, SessionId, Value};
+use skiptrace_sim::backend::Database;
+use skiptrace_sim::backend::model::ModelDatabase;
+use skiptrace_sim::explore::Runner;
+use skiptrace_sim::explore::history::{Effect, History};
+use skiptrace_sim::protocol;
+use skiptrace_sim::scenario::library::Library;
+use skiptrace_sim::strategy::RandomWalk;
 
 const STATEMENTS: u32 = 20;
 
@@ -68,5 +77,52 @@ fn statements(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, statements);
+const SCHEDULES: u64 = 200;
+
+fn schedules(criterion: &mut Criterion) {
+    let scenario = Library::built_in().load("standard").expect("a built-in scenario");
+    let protocol = protocol::find(&scenario.protocol).expect("its protocol");
+    let database = || ModelDatabase::new(&protocol.layout(&scenario)).expect("a model");
+    let mut runner = Runner::new(&scenario, protocol, database()).expect("a runner");
+    let mut walk = RandomWalk::new();
+    let histories: Vec<History> = (0..SCHEDULES)
+        .map(|seed| {
+            let mut history = History::default();
+            runner.run(seed, &mut walk, Some(&mut history));
+            history
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("standard");
+    group.throughput(Throughput::Elements(SCHEDULES));
+    group.bench_function("run", |bencher| {
+        bencher.iter(|| (0..SCHEDULES).fold(0, |hash, seed| hash ^ runner.run_checked(seed, &mut walk).hash));
+    });
+    let mut bare = database();
+    group.bench_function("floor", |bencher| bencher.iter(|| histories.iter().for_each(|it| send_again(&mut bare, it))));
+    group.finish();
+}
+
+/// Sends the statements of a history in their order, breaking connections where it did.
+fn send_again(database: &mut ModelDatabase, history: &History) {
+    const WORKS: &str = "it did the first time";
+    let mut connected = 0_u64;
+    database.reset().expect(WORKS);
+    for step in &history.steps {
+        let (actor, bit) = (usize::from(step.choice.actor), 1 << step.choice.actor);
+        if let Some((statement, params)) = &step.sent {
+            if connected & bit == 0 {
+                database.connect(actor).expect(WORKS);
+                connected |= bit;
+            }
+            database.execute(actor, statement, params).expect(WORKS);
+        }
+        if matches!(step.effect, Effect::Crashed | Effect::AnswerLost) && connected & bit != 0 {
+            database.disconnect(actor).expect(WORKS);
+            connected &= !bit;
+        }
+        while database.next_woken().expect(WORKS).is_some() {}
+    }
+}
+
+criterion_group!(benches, statements, schedules);
 criterion_main!(benches);

@@ -85,6 +85,16 @@ pub struct Observation {
     pub generations: Vec<(i64, GenerationState)>,
 }
 
+impl Observation {
+    /// Becomes like `other`, in the memory that it has.
+    pub(crate) fn become_like(&mut self, other: &Self) {
+        self.events.clone_from(&other.events);
+        self.applied.clone_from(&other.applied);
+        self.skips.clone_from(&other.skips);
+        self.generations.clone_from(&other.generations);
+    }
+}
+
 /// An event, as far as invariants look at it. In [`Observation::applied`] `position` counts the applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObservedEvent {

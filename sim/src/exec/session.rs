@@ -101,7 +101,8 @@ impl SimSession {
 
     /// Rolls back what a dropped future has left.
     async fn clean_up(&mut self) -> Result<(), DbError> {
-        if std::mem::take(&mut self.abandoned) && self.lane.in_transaction.get() {
+        self.abandoned = false;
+        if self.lane.in_transaction.get() {
             let rollback = self.rollback.clone();
             self.send(|lane| lane.post(&rollback, &[])).await?;
         }
@@ -116,12 +117,16 @@ pub(crate) fn connection_lost() -> DbError {
 
 impl Session for SimSession {
     async fn execute(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
-        self.clean_up().await?;
+        if self.abandoned {
+            self.clean_up().await?;
+        }
         self.send(|lane| lane.post(statement, params)).await
     }
 
     async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
-        self.clean_up().await?;
+        if self.abandoned {
+            self.clean_up().await?;
+        }
         let mut answers = Vec::with_capacity(calls.len());
         let mut first_error = None;
         for call in calls {

@@ -73,7 +73,7 @@ impl<'a, D: Database> Runner<'a, D> {
         self.trace.begin(history.is_some());
         self.tracker.begin();
         self.schedule.clear();
-        self.observation.clone_from(&self.initial);
+        self.observation.become_like(&self.initial);
         strategy.begin_run(seed);
         let most = self.scenario.faults;
         let faults = strategy.faults(fault::draw(seed, most), most);

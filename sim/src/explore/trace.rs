@@ -215,8 +215,10 @@ impl Trace {
     }
 
     fn int(&mut self, value: i64) {
-        self.tagged(50, 0);
-        self.word(value.cast_unsigned());
+        let mut words = [0; 16];
+        words[..8].copy_from_slice(&tagged(50, 0).to_le_bytes());
+        words[8..].copy_from_slice(&value.to_le_bytes());
+        self.written.extend_from_slice(&words);
     }
 
     fn text(&mut self, text: &str) {
@@ -224,12 +226,16 @@ impl Trace {
         self.written.extend_from_slice(text.as_bytes());
     }
 
-    /// A tag and a number that has, or is compared by, its lower 56 bits.
     fn tagged(&mut self, tag: u8, number: u64) {
-        self.word(u64::from(tag) << 56 | (number & (u64::MAX >> 8)));
+        self.word(tagged(tag, number));
     }
 
     fn word(&mut self, word: u64) {
         self.written.extend_from_slice(&word.to_le_bytes());
     }
+}
+
+/// A tag and a number that has, or is compared by, its lower 56 bits.
+fn tagged(tag: u8, number: u64) -> u64 {
+    u64::from(tag) << 56 | (number & (u64::MAX >> 8))
 }
