@@ -76,13 +76,16 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    drain_once = "drain-once";
     end_race_naive = "end-race-naive";
     end_race_skip_records = "end-race-skip-records";
     lock_the_flip = "lock-the-flip";
+    plain_read_epoch = "plain-read-epoch";
     standard = "standard";
     start_race_fenced = "start-race-fenced";
     start_race_naive = "start-race-naive";
     two_rebuilders = "two-rebuilders";
+    ungated_drain_order = "ungated-drain-order";
     wait_for_running = "wait-for-running";
     xid_boundary = "xid-boundary";
     xmax_fence = "xmax-fence";

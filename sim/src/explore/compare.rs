@@ -1,7 +1,9 @@
 //! Comparing: the same schedule on two databases, step by step.
 //!
-//! The model's only judge is PostgreSQL: rows, command tags, waits, who is woken and in what order, and SQLSTATEs must agree on every
+//! The model's only judge is PostgreSQL: rows, command tags, waits, who is woken, and SQLSTATEs must agree on every
 //! step. What cannot agree does not count: times (the model's clock is virtual), the ids of server processes, and the words of errors.
+//! Nor does the order in which a step's woken statements are told: two that waited for different things go on side by side on a server. Where
+//! it matters who was first, it shows in what they were answered.
 
 use skiptrace::{Answer, DbError, Value};
 
@@ -88,11 +90,16 @@ impl Judge {
         if !same_effect {
             return Some(format!("{:?} and {:?}", one.effect, other.effect));
         }
-        let same_woken = one.woken.len() == other.woken.len()
-            && one
-                .woken
+        let by_actor = |record: &StepRecord| {
+            let mut woken = record.woken.clone();
+            woken.sort_by_key(|(actor, _)| *actor);
+            woken
+        };
+        let (one_woken, other_woken) = (by_actor(one), by_actor(other));
+        let same_woken = one_woken.len() == other_woken.len()
+            && one_woken
                 .iter()
-                .zip(&other.woken)
+                .zip(&other_woken)
                 .all(|(one, other)| one.0 == other.0 && self.same_answer(&one.1, &other.1));
         (!same_woken).then(|| format!("woken: {:?} and {:?}", one.woken, other.woken))
     }
@@ -178,6 +185,22 @@ mod tests {
         assert!(differ(answered(Value::Int(1)), Effect::Waits(vec![1])));
         assert!(differ(Effect::Waits(vec![1]), Effect::Waits(vec![2])));
         assert!(differ(failed(SqlState::UNIQUE_VIOLATION, "a"), failed(SqlState::DEADLOCK_DETECTED, "a")));
+    }
+
+    #[test]
+    fn who_is_woken_counts_and_not_in_which_order() {
+        let woken = |actors: &[(u8, i64)]| {
+            let mut history = history(Effect::Waits(vec![]));
+            for (actor, value) in actors {
+                let Effect::Answered(answer) = answered(Value::Int(*value)) else { unreachable!("made so") };
+                history.steps[0].woken.push((*actor, answer));
+            }
+            history
+        };
+        let differ = |one, other| Judge::default().difference(&woken(one), &woken(other)).is_some();
+        assert!(!differ(&[(1, 5), (2, 6)], &[(2, 6), (1, 5)]));
+        assert!(differ(&[(1, 5), (2, 6)], &[(1, 6), (2, 5)]), "who was first shows in the answers");
+        assert!(differ(&[(1, 5)], &[(1, 5), (2, 6)]));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod client;
 mod known_bad;
 mod plain;
+mod records;
 mod skip_record;
 
 use std::rc::Rc;
@@ -42,9 +43,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// All protocols, the core's first.
 pub fn all() -> &'static [&'static dyn Protocol] {
-    static ALL: [&dyn Protocol; 8] = {
-        let [a, b, c, d, e, f, g] = known_bad::ALL;
-        [&skip_record::SkipRecord, a, b, c, d, e, f, g]
+    static ALL: [&dyn Protocol; 11] = {
+        let [a, b, c, d, e, f, g, h, i, j] = known_bad::ALL;
+        [&skip_record::SkipRecord, a, b, c, d, e, f, g, h, i, j]
     };
     &ALL
 }

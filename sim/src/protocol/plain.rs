@@ -10,6 +10,7 @@
 
 use skiptrace::{DbError, Session as _, Statement, Value};
 
+use super::records::{Records, has_records};
 use crate::backend::Layout;
 use crate::exec::SimSession;
 use crate::scenario::AppendSpec;
@@ -34,24 +35,29 @@ pub(super) struct Plain {
     oldest_running: Statement,
 }
 
-pub(super) fn layout(streams: Vec<String>) -> Layout {
-    let setup = [
+/// `records`: with a table of skip records.
+pub(super) fn layout(streams: Vec<String>, records: bool) -> Layout {
+    let mut setup = [
         "CREATE SCHEMA plain",
         "CREATE TABLE plain.streams (stream_id text PRIMARY KEY, version bigint NOT NULL)",
         "CREATE TABLE plain.events (position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stream_id text NOT NULL, \
          version bigint NOT NULL, append_id text NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), \
          UNIQUE (stream_id, version))",
-        "CREATE TABLE plain.generations (generation bigint PRIMARY KEY, state text NOT NULL, checkpoint text NOT NULL)",
+        "CREATE TABLE plain.generations (generation bigint PRIMARY KEY, state text NOT NULL, checkpoint text NOT NULL, \
+         epoch bigint NOT NULL DEFAULT 0)",
         "CREATE TABLE plain.applied (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stream_id text NOT NULL, \
          version bigint NOT NULL)",
         "INSERT INTO plain.generations (generation, state, checkpoint) VALUES (1, 'live', '1:1:')",
-    ];
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    setup.extend(records.then(|| Records::TABLE.to_owned()));
     Layout {
-        setup: setup.map(str::to_owned).to_vec(),
+        setup,
         streams,
         events: "plain.events".to_owned(),
         applied: "plain.applied".to_owned(),
-        skips: None,
+        skips: records.then(|| "plain.skips".to_owned()),
         generations: "plain.generations".to_owned(),
     }
 }
@@ -113,12 +119,13 @@ impl Plain {
         session.execute(&self.commit, &[]).await.map(drop)
     }
 
-    /// An append. `guard` is sent between the reading of the state and what is done about it.
+    /// An append. `guard` is sent between the reading of the state and what is done about it; what is not applied goes into `records`.
     pub(super) async fn append(
         &self,
         session: &mut SimSession,
         append: &Append,
         guard: Option<&Statement>,
+        records: Option<&Records>,
     ) -> Result<(), DbError> {
         let Append { stream, events, id } = append;
         self.begin(session).await?;
@@ -126,12 +133,15 @@ impl Plain {
         let last = bumped.rows[0].int(0);
         let first = last - events + 1;
         session.execute(&self.insert_events, &[stream.clone(), first.into(), last.into(), id.clone()]).await?;
-        let is_live = self.is_live(session).await?;
+        let applies = self.is_live(session).await? && !has_records(records, session, stream).await?;
         if let Some(guard) = guard {
             session.execute(guard, &[]).await?;
         }
-        if is_live {
-            session.execute(&self.apply_inline, &[stream.clone(), first.into(), last.into()]).await?;
+        let events = [stream.clone(), first.into(), last.into()];
+        if applies {
+            session.execute(&self.apply_inline, &events).await?;
+        } else if let Some(records) = records {
+            session.execute(&records.record, &events).await?;
         }
         self.commit(session).await
     }
@@ -150,11 +160,16 @@ impl Plain {
     /// The start that is right: no append is under way when the state changes and the read model is emptied.
     pub(super) async fn start_locked(&self, session: &mut SimSession) -> Result<(), DbError> {
         self.begin(session).await?;
+        self.start_over(session).await?;
+        self.commit(session).await
+    }
+
+    /// The same, in the transaction that is open.
+    pub(super) async fn start_over(&self, session: &mut SimSession) -> Result<(), DbError> {
         session.execute(&self.lock_events, &[]).await?;
         session.execute(&self.set_building, &[]).await?;
         session.execute(&self.forget_snapshot, &[]).await?;
-        session.execute(&self.truncate, &[]).await?;
-        self.commit(session).await
+        session.execute(&self.truncate, &[]).await.map(drop)
     }
 
     /// The start alone: the state changes, and whoever has read the old one goes on.
@@ -170,10 +185,11 @@ impl Plain {
     }
 
     /// Passes until one has found nothing.
-    pub(super) async fn catch_up(&self, session: &mut SimSession) -> Result<(), DbError> {
+    pub(super) async fn catch_up(&self, session: &mut SimSession, records: Option<&Records>) -> Result<(), DbError> {
         loop {
             self.begin(session).await?;
-            let replayed = self.pass(session).await?;
+            let replay = records.map_or(&self.replay, |records| &records.replay);
+            let replayed = self.pass_with(session, replay, &[]).await?;
             self.commit(session).await?;
             if replayed == 0 {
                 return Ok(());
@@ -209,10 +225,15 @@ impl Plain {
     /// The end that is right: with all appends kept out, a last pass, and live.
     pub(super) async fn end_locked(&self, session: &mut SimSession) -> Result<(), DbError> {
         self.begin(session).await?;
+        self.end_now(session).await?;
+        self.commit(session).await
+    }
+
+    /// The same, in the transaction that is open.
+    pub(super) async fn end_now(&self, session: &mut SimSession) -> Result<(), DbError> {
         session.execute(&self.lock_events, &[]).await?;
         self.pass(session).await?;
-        self.set_live(session).await?;
-        self.commit(session).await
+        self.set_live(session).await
     }
 
     /// Waits until no transaction below `xid` is running.

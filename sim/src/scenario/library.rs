@@ -13,13 +13,16 @@ use crate::{invariant, protocol};
 
 /// The scenarios of this repository. A test holds the list to the folder.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("drain-once", include_str!("../../../scenarios/drain-once.toml")),
     ("end-race-naive", include_str!("../../../scenarios/end-race-naive.toml")),
     ("end-race-skip-records", include_str!("../../../scenarios/end-race-skip-records.toml")),
     ("lock-the-flip", include_str!("../../../scenarios/lock-the-flip.toml")),
+    ("plain-read-epoch", include_str!("../../../scenarios/plain-read-epoch.toml")),
     ("standard", include_str!("../../../scenarios/standard.toml")),
     ("start-race-fenced", include_str!("../../../scenarios/start-race-fenced.toml")),
     ("start-race-naive", include_str!("../../../scenarios/start-race-naive.toml")),
     ("two-rebuilders", include_str!("../../../scenarios/two-rebuilders.toml")),
+    ("ungated-drain-order", include_str!("../../../scenarios/ungated-drain-order.toml")),
     ("wait-for-running", include_str!("../../../scenarios/wait-for-running.toml")),
     ("xid-boundary", include_str!("../../../scenarios/xid-boundary.toml")),
     ("xmax-fence", include_str!("../../../scenarios/xmax-fence.toml")),

@@ -3,10 +3,13 @@
 //!
 //! Each is wrong in one place, which is what its scenario convicts it of.
 
+mod drain_once;
 mod lock_the_flip;
 mod naive;
+mod plain_read_epoch;
 mod start_race_fenced;
 mod start_race_naive;
+mod ungated_drain_order;
 mod wait_for_running;
 mod xid_boundary;
 mod xmax_fence;
@@ -14,10 +17,11 @@ mod xmax_fence;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use skiptrace::{DbError, Statement};
+use skiptrace::{DbError, Session as _, Statement};
 
 use super::client::{Store, append_all, until_done};
 use super::plain::{self, Append, Plain};
+use super::records::Records;
 use super::{Bound, Protocol, streams};
 use crate::backend::Layout;
 use crate::exec::executor::Body;
@@ -28,8 +32,19 @@ use crate::scenario::{Role, Scenario};
 pub(super) trait Way: 'static {
     const NAME: &'static str;
     const SUMMARY: &'static str;
+    /// Whether there is a table of skip records.
+    const RECORDS: bool = false;
 
     fn new() -> Self;
+
+    /// A rebuild; one that is found under way is carried on.
+    async fn rebuild(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
+        if plain.is_live(session).await? {
+            self.start(plain, session).await?;
+        }
+        plain.catch_up(session, self.records()).await?;
+        self.end(plain, session).await
+    }
 
     /// How a rebuild starts. `start_locked` is right.
     async fn start(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
@@ -45,6 +60,11 @@ pub(super) trait Way: 'static {
     fn guard(&self) -> Option<&Statement> {
         None
     }
+
+    /// What an append does with events that it does not apply, and a drain later.
+    fn records(&self) -> Option<&Records> {
+        None
+    }
 }
 
 /// A protocol on the plain store.
@@ -56,7 +76,7 @@ impl<W> OnPlain<W> {
     }
 }
 
-pub(super) const ALL: [&dyn Protocol; 7] = [
+pub(super) const ALL: [&dyn Protocol; 10] = [
     &OnPlain::<naive::Naive>::new(),
     &OnPlain::<wait_for_running::WaitForRunning>::new(),
     &OnPlain::<xid_boundary::XidBoundary>::new(),
@@ -64,6 +84,9 @@ pub(super) const ALL: [&dyn Protocol; 7] = [
     &OnPlain::<start_race_naive::StartRaceNaive>::new(),
     &OnPlain::<xmax_fence::XmaxFence>::new(),
     &OnPlain::<start_race_fenced::StartRaceFenced>::new(),
+    &OnPlain::<plain_read_epoch::PlainReadEpoch>::new(),
+    &OnPlain::<ungated_drain_order::UngatedDrainOrder>::new(),
+    &OnPlain::<drain_once::DrainOnce>::new(),
 ];
 
 impl<W: Way> Protocol for OnPlain<W> {
@@ -76,7 +99,7 @@ impl<W: Way> Protocol for OnPlain<W> {
     }
 
     fn layout(&self, scenario: &Scenario) -> Layout {
-        plain::layout(streams(scenario))
+        plain::layout(streams(scenario), W::RECORDS)
     }
 
     fn bind(&self, scenario: &Scenario) -> Rc<dyn Bound> {
@@ -99,7 +122,8 @@ fn appends_of(actor: u8, role: &Role) -> Vec<Append> {
 
 impl<W: Way> Store for BoundWay<W> {
     async fn append(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<(), DbError> {
-        self.plain.append(session, &self.appends[usize::from(actor)][number], self.way.guard()).await
+        let append = &self.appends[usize::from(actor)][number];
+        self.plain.append(session, append, self.way.guard(), self.way.records()).await
     }
 
     async fn is_appended(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<bool, DbError> {
@@ -114,25 +138,32 @@ impl<W: Way> Bound for BoundWay<W> {
                 Role::Appender { appends } => append_all(&*self, appends.len(), &context).await,
                 Role::Rebuilder { rebuilds, .. } => {
                     for _ in context.acknowledged()..*rebuilds {
-                        until_done(&context, async |session| self.rebuild(session).await).await?;
+                        until_done(&context, async |session| self.way.rebuild(&self.plain, session).await).await?;
                         context.acknowledge();
                     }
                     Ok(())
                 }
-                // Nothing is recorded, so there is nothing to drain.
-                Role::Drainer { .. } => Ok(()),
+                Role::Drainer { passes } => self.drain(*passes, &context).await,
             }
         })
     }
 }
 
 impl<W: Way> BoundWay<W> {
-    /// A rebuild; one that is found under way is carried on.
-    async fn rebuild(&self, session: &mut SimSession) -> Result<(), DbError> {
-        if self.plain.is_live(session).await? {
-            self.way.start(&self.plain, session).await?;
+    async fn drain(&self, passes: u32, context: &ActorContext) -> Result<(), DbError> {
+        // Where nothing is recorded there is nothing to drain.
+        let Some(records) = self.way.records() else { return Ok(()) };
+        for _ in 0..passes {
+            if context.others_are_done() {
+                break;
+            }
+            until_done(context, async |session| {
+                session.pause(super::POLL).await;
+                records.drain(&self.plain, session).await
+            })
+            .await?;
         }
-        self.plain.catch_up(session).await?;
-        self.way.end(&self.plain, session).await
+        context.others_done().await;
+        until_done(context, async |session| records.drain(&self.plain, session).await).await
     }
 }
