@@ -301,15 +301,16 @@ fn failed(what: &str, sql: &str, error: &model::Error) -> BackendError {
 fn answer(outcome: model::Outcome) -> Result<Answer, DbError> {
     match outcome {
         model::Outcome::Done(model::Answer { tag, affected, rows }) => {
-            let count = rows.len();
-            let values = rows.into_values();
-            let width = values.len().checked_div(count).unwrap_or(0);
-            let mut values = values.into_iter().map(from_model);
-            let rows = match count {
+            let rows = match rows.len() {
                 0 => Vec::new(),
-                // Most answers have one: the values stay in the memory that they came in.
-                1 => vec![Row(values.collect())],
-                _ => (0..count).map(|_| Row(values.by_ref().take(width).collect())).collect(),
+                // Of those that have any, most have one: the values stay in the memory that they came in.
+                1 => vec![Row(rows.into_values().into_iter().map(from_model).collect())],
+                count => {
+                    let values = rows.into_values();
+                    let width = values.len() / count;
+                    let mut values = values.into_iter().map(from_model);
+                    (0..count).map(|_| Row(values.by_ref().take(width).collect())).collect()
+                }
             };
             let tag = match tag {
                 CommandTag::Begin => Tag::Begin,
