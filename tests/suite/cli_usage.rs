@@ -286,7 +286,7 @@ fn a_schedule_that_does_not_fit_says_at_which_step() {
     assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
     expect![[r#"
         error: DIR/file.toml: the schedule does not fit its scenario any more, at step 1
-        expected: rebuild loseanswer; found ready: append-1 step, append-2 step, rebuild step
+        expected: rebuild!lose_answer; found ready: append-1, append-2, rebuild
     "#]]
     .assert_eq(&ran.err.replace(folder.path().to_str().expect("text"), "DIR"));
 }

@@ -7,6 +7,7 @@
 use super::history::History;
 use super::milestone::Tracker;
 use super::schedule::Choice;
+use super::schedule_file::choice_text;
 use super::trace::Trace;
 use super::{RunEnd, RunResult, Violation};
 use crate::backend::{BackendError, Database, Observation};
@@ -183,9 +184,7 @@ impl<'a, D: Database> Runner<'a, D> {
     }
 
     fn misfit(&self, wanted: Option<Choice>) -> RunEnd {
-        let describe = |choice: &Choice| {
-            format!("{} {:?}", self.scenario.actors[usize::from(choice.actor)].name, choice.act).to_lowercase()
-        };
+        let describe = |choice: &Choice| choice_text(*choice, &self.scenario.actors);
         let ready: Vec<String> = self.ready.iter().map(describe).collect();
         let wanted = wanted.map_or_else(|| "the schedule ends".to_owned(), |choice| describe(&choice));
         let message = format!("expected: {wanted}; found ready: {}", ready.join(", "));
