@@ -42,7 +42,7 @@ pub(crate) fn creation(schema: &SchemaName, sql: &SchemaSql) -> Vec<String> {
     all
 }
 
-/// Brings the schema up to date. Safe when two processes do it at once: they take turns.
+/// Brings the schema up to date; refuses one that a later version has made. Safe when two processes do it at once: they take turns.
 pub(crate) async fn migrate<S: Session>(
     session: &mut S,
     control: &Control,
@@ -55,6 +55,11 @@ pub(crate) async fn migrate<S: Session>(
     transaction.send(vec![call(&sql.create_migrations)]).await?;
     let answers = transaction.send(vec![call(&sql.read_migrations)]).await?;
     let applied: Vec<i64> = answers[0].rows.iter().map(|row| row.int(0)).collect();
+    let known = MIGRATIONS.last().map_or(0, |(number, ..)| *number);
+    if let Some(&found) = applied.last().filter(|last| **last > known) {
+        transaction.rollback().await?;
+        return Err(SetupError::Newer { found, known });
+    }
     for (number, name, text) in MIGRATIONS.iter().filter(|(number, ..)| !applied.contains(number)) {
         for statement in split(&render_sql(schema, text)) {
             transaction.send(vec![call(&Statement::new("schema.migrate", &statement))]).await?;
@@ -112,6 +117,13 @@ pub enum SetupError {
         /// Its CACHE.
         cache: i64,
     },
+    /// The schema was migrated by a later version of this library, whose rules this one does not know.
+    Newer {
+        /// Its last migration.
+        found: i64,
+        /// The last one that this version has.
+        known: i64,
+    },
     /// What PostgreSQL answered.
     Db(DbError),
 }
@@ -124,6 +136,10 @@ impl fmt::Display for SetupError {
                 f,
                 "the sequence {sequence:?} has CACHE {cache}, expected 1: positions would not rise within a stream; \
                  run ALTER SEQUENCE .. CACHE 1"
+            ),
+            Self::Newer { found, known } => write!(
+                f,
+                "the schema has migration {found}, expected {known} or less: it belongs to a later version of skiptrace; use that one"
             ),
             Self::Db(error) => error.fmt(f),
         }

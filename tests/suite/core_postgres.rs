@@ -69,6 +69,17 @@ async fn migrations_at_once_take_turns() {
 }
 
 #[tokio::test]
+async fn a_schema_of_a_later_version_is_left_alone() {
+    let fixture = Fixture::new().await;
+    let mut session = fixture.session().await;
+    run(&mut session, "INSERT INTO es.migrations (number, name) VALUES (1000, 'of_the_future')").await;
+    let error = fixture.store.migrate(&mut session).await.expect_err("it is not known what that has changed");
+    assert!(matches!(error, SetupError::Newer { found: 1000, .. }), "{error}");
+    run(&mut session, "DELETE FROM es.migrations WHERE number = 1000").await;
+    fixture.store.migrate(&mut session).await.expect("the session can be used, and nothing is locked");
+}
+
+#[tokio::test]
 async fn a_sequence_that_hands_out_numbers_in_advance_is_refused() {
     let fixture = Fixture::new().await;
     let mut session = fixture.session().await;
