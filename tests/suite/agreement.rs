@@ -79,6 +79,7 @@ scenarios! {
     drain_once = "drain-once";
     end_race_naive = "end-race-naive";
     end_race_skip_records = "end-race-skip-records";
+    lock_and_read = "lock-and-read";
     lock_the_flip = "lock-the-flip";
     plain_read_epoch = "plain-read-epoch";
     standard = "standard";

@@ -21,6 +21,18 @@ pub trait Database {
     /// Sends one statement on a session that waits for nothing.
     fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError>;
 
+    /// Sends a statement that reads, and stops it once it has its snapshot ([`Outcome::HasSnapshot`]). One that has to wait for a table is not
+    /// stopped any more.
+    fn execute_to_snapshot(
+        &mut self,
+        session: usize,
+        statement: &Statement,
+        params: &[Value],
+    ) -> Result<Outcome, BackendError>;
+
+    /// Goes on with a statement that has its snapshot.
+    fn proceed(&mut self, session: usize) -> Result<Outcome, BackendError>;
+
     /// The next statement that waited and has now been answered, in the order in which they went on.
     fn next_woken(&mut self) -> Result<Option<Woken>, BackendError>;
 
@@ -55,6 +67,8 @@ pub enum Outcome {
     Answered(Result<Answer, DbError>),
     /// It waits; its answer comes from [`Database::next_woken`].
     Waits,
+    /// It has its snapshot; [`Database::proceed`] goes on with it.
+    HasSnapshot,
 }
 
 /// The backend itself failed: the run says nothing about the protocol.

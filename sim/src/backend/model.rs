@@ -143,11 +143,28 @@ impl Database for ModelDatabase {
             // Does to the transaction what a statement that cannot be parsed does.
             Err(_) => self.server.query(id, statement.sql()),
         };
-        match outcome {
-            model::Outcome::Waits => Ok(Outcome::Waits),
-            model::Outcome::Failed(error) if error.is_refusal() => Err(refused(statement.name(), &error)),
-            outcome => Ok(Outcome::Answered(answer(outcome))),
+        told(outcome, statement.name())
+    }
+
+    fn execute_to_snapshot(
+        &mut self,
+        session: usize,
+        statement: &Statement,
+        params: &[Value],
+    ) -> Result<Outcome, BackendError> {
+        let id = self.session(session);
+        match self.prepare(statement)? {
+            Ok(prepared) => {
+                let params: Vec<model::Value> = params.iter().map(to_model).collect();
+                told(self.server.execute_to_snapshot(id, prepared, &params), statement.name())
+            }
+            Err(_) => self.execute(session, statement, params),
         }
+    }
+
+    fn proceed(&mut self, session: usize) -> Result<Outcome, BackendError> {
+        let id = self.session(session);
+        told(self.server.proceed(id), "a statement that had its snapshot")
     }
 
     fn next_woken(&mut self) -> Result<Option<(usize, Result<Answer, DbError>)>, BackendError> {
@@ -159,6 +176,11 @@ impl Database for ModelDatabase {
             Some((_, model::Outcome::Failed(error))) if error.is_refusal() => {
                 Err(refused("a statement that had waited", &error))
             }
+            // It had to wait for a table: it is not stopped any more.
+            Some((session, model::Outcome::Paused)) => match self.server.proceed(session) {
+                model::Outcome::Waits => self.next_woken(),
+                outcome => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
+            },
             Some((session, outcome)) => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
         }
     }
@@ -284,6 +306,16 @@ fn table<const N: usize>(server: &mut Server, name: &str, columns: [&str; N]) ->
         *at = position.ok_or_else(|| missing(&format!("the column {wanted}")))?;
     }
     Ok(Table { handle, columns: found })
+}
+
+/// What became of a statement.
+fn told(outcome: model::Outcome, statement: &str) -> Result<Outcome, BackendError> {
+    match outcome {
+        model::Outcome::Waits => Ok(Outcome::Waits),
+        model::Outcome::Paused => Ok(Outcome::HasSnapshot),
+        model::Outcome::Failed(error) if error.is_refusal() => Err(refused(statement, &error)),
+        outcome => Ok(Outcome::Answered(answer(outcome))),
+    }
 }
 
 fn refused(statement: &str, error: &model::Error) -> BackendError {

@@ -81,6 +81,19 @@ impl Database for AnyDatabase<'_> {
         (**self).execute(session, statement, params)
     }
 
+    fn execute_to_snapshot(
+        &mut self,
+        session: usize,
+        statement: &Statement,
+        params: &[Value],
+    ) -> Result<Outcome, BackendError> {
+        (**self).execute_to_snapshot(session, statement, params)
+    }
+
+    fn proceed(&mut self, session: usize) -> Result<Outcome, BackendError> {
+        (**self).proceed(session)
+    }
+
     fn next_woken(&mut self) -> Result<Option<Woken>, BackendError> {
         (**self).next_woken()
     }

@@ -13,7 +13,7 @@ use super::session::{ActorContext, Shared, connection_lost};
 use crate::backend::{BackendError, Database, Outcome};
 use crate::explore::schedule::{Act, Choice};
 use crate::explore::trace::Trace;
-use crate::scenario::FaultBudget;
+use crate::scenario::{FaultBudget, Granularity};
 
 /// An actor's life: done, or an error that its protocol does not cope with.
 pub type Body = Pin<Box<dyn Future<Output = Result<(), DbError>>>>;
@@ -53,6 +53,7 @@ pub struct Executor<D> {
     lanes: Vec<Rc<Lane>>,
     bodies: Vec<Option<Body>>,
     shared: Rc<Shared>,
+    granularity: Granularity,
     faults: FaultBudget,
     /// Transactions that have ended so far: what a pause waits for.
     ended: u64,
@@ -60,8 +61,8 @@ pub struct Executor<D> {
 }
 
 impl<D: Database> Executor<D> {
-    /// An executor of `cast` on `database`.
-    pub fn new(database: D, cast: Box<dyn Cast>) -> Self {
+    /// An executor of `cast` on `database`, in steps of this size.
+    pub fn new(database: D, cast: Box<dyn Cast>, granularity: Granularity) -> Self {
         let actors = cast.len();
         assert!(actors <= 64, "at most 64 actors, found {actors}");
         Self {
@@ -73,6 +74,7 @@ impl<D: Database> Executor<D> {
                 at_work: Cell::new(0),
                 rollback: Statement::new("session.roll_back_abandoned", "ROLLBACK"),
             }),
+            granularity,
             faults: FaultBudget::default(),
             ended: 0,
             gave_up: None,
@@ -111,6 +113,7 @@ impl<D: Database> Executor<D> {
         for (actor, lane) in (0u8..).zip(&self.lanes) {
             match lane.phase.get() {
                 Phase::Posted => self.offer(actor, lane.is_commit.get(), into),
+                Phase::HasSnapshot => self.offer(actor, false, into),
                 Phase::Paused(since) if self.ended > since => self.offer(actor, false, into),
                 Phase::Paused(_) => paused = true,
                 Phase::AwaitsOthers if self.shared.at_work.get() == 0 => self.offer(actor, false, into),
@@ -162,6 +165,10 @@ impl<D: Database> Executor<D> {
                 self.send(actor, true, &mut stepped, trace)?;
             }
             (Act::Step, Phase::Posted) => self.send(actor, false, &mut stepped, trace)?,
+            (Act::Step, Phase::HasSnapshot) => {
+                let outcome = self.database.proceed(actor)?;
+                self.follow(actor, outcome, &mut stepped, trace)?;
+            }
             (Act::Step, Phase::Crashed) => {
                 trace.restarted();
                 self.start(actor)?;
@@ -210,7 +217,11 @@ impl<D: Database> Executor<D> {
         let statement = request.statement.as_ref().expect("a lane that has posted has a statement");
         trace.sent(statement, &request.params);
         lane.statements.set(lane.statements.get() + 1);
-        let outcome = self.database.execute(actor, statement, &request.params)?;
+        let outcome = if self.granularity == Granularity::Snapshot && lane.is_select.get() {
+            self.database.execute_to_snapshot(actor, statement, &request.params)?
+        } else {
+            self.database.execute(actor, statement, &request.params)?
+        };
         drop(request);
         match outcome {
             Outcome::Answered(answer) if lose => {
@@ -220,13 +231,31 @@ impl<D: Database> Executor<D> {
                 self.disconnect(actor)?;
                 self.reply(actor, Err(connection_lost()))
             }
+            outcome => self.follow(actor, outcome, stepped, trace),
+        }
+    }
+
+    /// What became of a statement becomes of its lane.
+    fn follow(
+        &mut self,
+        actor: usize,
+        outcome: Outcome,
+        stepped: &mut Stepped,
+        trace: &mut Trace,
+    ) -> Result<(), BackendError> {
+        match outcome {
             Outcome::Answered(answer) => {
                 self.settle(actor, &answer, stepped);
                 trace.answered(&answer);
                 self.reply(actor, answer)
             }
+            Outcome::HasSnapshot => {
+                self.lanes[actor].phase.set(Phase::HasSnapshot);
+                trace.has_snapshot();
+                Ok(())
+            }
             Outcome::Waits => {
-                lane.phase.set(Phase::Waiting);
+                self.lanes[actor].phase.set(Phase::Waiting);
                 if trace.keeps_history() {
                     let blockers = self.database.blockers(actor)?;
                     trace.waits(&blockers);

@@ -11,6 +11,8 @@ pub(crate) enum Phase {
     Posted,
     /// Its statement was sent and waits in the database.
     Waiting,
+    /// Its statement was sent and has its snapshot.
+    HasSnapshot,
     /// It paused; the number of transactions that had ended by then.
     Paused(u64),
     /// It has nothing more to do until every appender and every rebuilder is done.
@@ -29,8 +31,10 @@ pub(crate) enum Phase {
 pub(crate) struct Lane {
     pub(crate) phase: Cell<Phase>,
     pub(crate) request: RefCell<Request>,
-    /// Whether the statement that it has ready is a COMMIT.
+    /// Whether the statement that it has ready is a COMMIT: losing its answer matters.
     pub(crate) is_commit: Cell<bool>,
+    /// Whether it is a SELECT.
+    pub(crate) is_select: Cell<bool>,
     pub(crate) reply: RefCell<Option<Result<Answer, DbError>>>,
     /// Whether its session is in a transaction, by command tags.
     pub(crate) in_transaction: Cell<bool>,
@@ -59,6 +63,7 @@ impl Lane {
             phase: Cell::new(Phase::Running),
             request: RefCell::default(),
             is_commit: Cell::new(false),
+            is_select: Cell::new(false),
             reply: RefCell::new(None),
             in_transaction: Cell::new(false),
             connected: Cell::new(false),
@@ -105,12 +110,13 @@ impl Lane {
     }
 
     fn posted(&self, statement: &Statement) {
-        self.is_commit.set(is_commit(statement.sql()));
+        self.is_commit.set(begins_with(statement.sql(), b"commit"));
+        self.is_select.set(begins_with(statement.sql(), b"select"));
         self.phase.set(Phase::Posted);
     }
 }
 
-/// Whether the answer to this statement tells that something was made durable, so that losing it matters.
-fn is_commit(sql: &str) -> bool {
-    sql.as_bytes().first_chunk::<6>().is_some_and(|start| start.eq_ignore_ascii_case(b"commit"))
+/// Whether a statement's first letters are these.
+fn begins_with(sql: &str, word: &[u8; 6]) -> bool {
+    sql.as_bytes().first_chunk::<6>().is_some_and(|start| start.eq_ignore_ascii_case(word))
 }

@@ -11,7 +11,7 @@ use crate::backend::{BackendError, Database, Observation, Outcome};
 use crate::explore::history::{Effect, History};
 use crate::explore::schedule::{Act, Choice};
 use crate::explore::trace::Trace;
-use crate::scenario::FaultBudget;
+use crate::scenario::{FaultBudget, Granularity};
 
 /// `lock` waits for whoever has the lock, until that session's transaction ends. `fail` errs. Anything else is answered.
 #[derive(Default)]
@@ -71,6 +71,21 @@ impl Database for OneLock {
             }
             _ => {}
         }
+        Ok(answered(Tag::Other))
+    }
+
+    fn execute_to_snapshot(
+        &mut self,
+        session: usize,
+        statement: &Statement,
+        _: &[Value],
+    ) -> Result<Outcome, BackendError> {
+        self.log.push(format!("{session} {}: snapshot", statement.sql()));
+        Ok(Outcome::HasSnapshot)
+    }
+
+    fn proceed(&mut self, session: usize) -> Result<Outcome, BackendError> {
+        self.log.push(format!("{session} goes on"));
         Ok(answered(Tag::Other))
     }
 
@@ -157,7 +172,8 @@ impl Stage {
     }
 
     fn with_drainers(scripts: Vec<Vec<Do>>, drainers: Vec<usize>, faults: FaultBudget) -> Self {
-        let mut executor = Executor::new(OneLock::default(), Box::new(Scripted { scripts, drainers }));
+        let mut executor =
+            Executor::new(OneLock::default(), Box::new(Scripted { scripts, drainers }), Granularity::Statement);
         executor.begin(faults).unwrap();
         let mut trace = Trace::new();
         trace.begin(true);
@@ -315,7 +331,7 @@ fn a_session_whose_connection_was_lost_stays_lost() {
             Box::pin(body(context))
         }
     }
-    let mut executor = Executor::new(OneLock::default(), Box::new(One));
+    let mut executor = Executor::new(OneLock::default(), Box::new(One), Granularity::Statement);
     executor.begin(FaultBudget { crashes: 0, lost_answers: 1 }).unwrap();
     let mut trace = Trace::new();
     executor.step(Choice { actor: 0, act: Act::LoseAnswer }, &mut trace).unwrap();

@@ -35,6 +35,8 @@ pub enum Effect {
     AnswerLost,
     /// It waits, for the actors named.
     Waits(Vec<u8>),
+    /// The statement has its snapshot; a later step goes on with it.
+    HasSnapshot,
     /// A pause ended.
     PauseEnded,
     /// The actor crashed.

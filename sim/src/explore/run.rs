@@ -52,7 +52,7 @@ impl<'a, D: Database> Runner<'a, D> {
         database.observe(&mut initial)?;
         Ok(Self {
             scenario,
-            executor: Executor::new(database, Box::new(Actors::new(scenario, protocol))),
+            executor: Executor::new(database, Box::new(Actors::new(scenario, protocol)), scenario.granularity),
             trace: Trace::new(),
             tracker: Tracker::new(scenario),
             streams: protocol::streams(whole),

@@ -117,6 +117,11 @@ impl Trace {
         }
     }
 
+    pub(crate) fn has_snapshot(&mut self) {
+        self.tagged(17, 0);
+        self.effect(|| Effect::HasSnapshot);
+    }
+
     /// Not hashed: milestones follow from the rest.
     pub(crate) fn milestone(&mut self, name: &'static str) {
         if let Some(record) = self.record() {

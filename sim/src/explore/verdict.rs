@@ -85,6 +85,7 @@ mod tests {
             milestones: vec!["first".to_owned(), "second".to_owned()],
             faults: FaultBudget::default(),
             steps_max: 10,
+            granularity: crate::scenario::Granularity::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod records;
 mod skip_record;
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::backend::Layout;
@@ -43,10 +44,10 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// All protocols, the core's first.
 pub fn all() -> &'static [&'static dyn Protocol] {
-    static ALL: [&dyn Protocol; 11] = {
-        let [a, b, c, d, e, f, g, h, i, j] = known_bad::ALL;
-        [&skip_record::SkipRecord, a, b, c, d, e, f, g, h, i, j]
-    };
+    static ALL: LazyLock<Vec<&'static dyn Protocol>> = LazyLock::new(|| {
+        let core: &dyn Protocol = &skip_record::SkipRecord;
+        [core].into_iter().chain(known_bad::ALL).collect()
+    });
     &ALL
 }
 

@@ -119,12 +119,12 @@ impl Plain {
         session.execute(&self.commit, &[]).await.map(drop)
     }
 
-    /// An append. `guard` is sent between the reading of the state and what is done about it; what is not applied goes into `records`.
+    /// An append. `is_live` reads the state, and does what the protocol does before it is acted on; what is not applied goes into `records`.
     pub(super) async fn append(
         &self,
         session: &mut SimSession,
         append: &Append,
-        guard: Option<&Statement>,
+        is_live: impl AsyncFnOnce(&mut SimSession) -> Result<bool, DbError>,
         records: Option<&Records>,
     ) -> Result<(), DbError> {
         let Append { stream, events, id } = append;
@@ -133,10 +133,7 @@ impl Plain {
         let last = bumped.rows[0].int(0);
         let first = last - events + 1;
         session.execute(&self.insert_events, &[stream.clone(), first.into(), last.into(), id.clone()]).await?;
-        let applies = self.is_live(session).await? && !has_records(records, session, stream).await?;
-        if let Some(guard) = guard {
-            session.execute(guard, &[]).await?;
-        }
+        let applies = is_live(session).await? && !has_records(records, session, stream).await?;
         let events = [stream.clone(), first.into(), last.into()];
         if applies {
             session.execute(&self.apply_inline, &events).await?;
@@ -167,17 +164,21 @@ impl Plain {
     /// The same, in the transaction that is open.
     pub(super) async fn start_over(&self, session: &mut SimSession) -> Result<(), DbError> {
         session.execute(&self.lock_events, &[]).await?;
-        session.execute(&self.set_building, &[]).await?;
-        session.execute(&self.forget_snapshot, &[]).await?;
-        session.execute(&self.truncate, &[]).await.map(drop)
+        self.start(session).await?;
+        self.truncate(session).await
     }
 
     /// The start alone: the state changes, and whoever has read the old one goes on.
     pub(super) async fn start_unguarded(&self, session: &mut SimSession) -> Result<(), DbError> {
         self.begin(session).await?;
-        session.execute(&self.set_building, &[]).await?;
-        session.execute(&self.forget_snapshot, &[]).await?;
+        self.start(session).await?;
         self.commit(session).await
+    }
+
+    /// What every start does, in the transaction that is open.
+    pub(super) async fn start(&self, session: &mut SimSession) -> Result<(), DbError> {
+        session.execute(&self.set_building, &[]).await?;
+        session.execute(&self.forget_snapshot, &[]).await.map(drop)
     }
 
     pub(super) async fn truncate(&self, session: &mut SimSession) -> Result<(), DbError> {

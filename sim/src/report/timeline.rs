@@ -249,7 +249,7 @@ fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
         Effect::Answered(answer) => {
             let before = lane.open;
             let (mark, lines) = answered(lane, answer, room);
-            let call = sent.unwrap_or_else(|| "goes on".to_owned());
+            let call = sent.unwrap_or_else(|| format!("{} goes on", lane.waiting.take().unwrap_or_default()));
             let mark = mark.unwrap_or(if before { "┃" } else { "│" });
             let mut own = block(&call, mark, if before { "┃" } else { lane_mark(lane) }, Tone::Plain, room);
             join_block(&mut own, lines, mark, room);
@@ -262,6 +262,13 @@ fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
             lane.waiting = record.sent.as_ref().map(|(statement, _)| statement.name().to_owned());
             let mut lines = block(&call, mark, "┋", Tone::Plain, room);
             lines.extend(block(&format!("  waits for {}", list(&names)), "┋", "┋", Tone::Notable, room));
+            lines
+        }
+        Effect::HasSnapshot => {
+            let mark = lane_mark(lane);
+            lane.waiting = record.sent.as_ref().map(|(statement, _)| statement.name().to_owned());
+            let mut lines = block(&sent.unwrap_or_default(), mark, mark, Tone::Plain, room);
+            lines.extend(block("  has its snapshot", mark, mark, Tone::Notable, room));
             lines
         }
         Effect::AnswerLost => {

@@ -16,6 +16,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("drain-once", include_str!("../../../scenarios/drain-once.toml")),
     ("end-race-naive", include_str!("../../../scenarios/end-race-naive.toml")),
     ("end-race-skip-records", include_str!("../../../scenarios/end-race-skip-records.toml")),
+    ("lock-and-read", include_str!("../../../scenarios/lock-and-read.toml")),
     ("lock-the-flip", include_str!("../../../scenarios/lock-the-flip.toml")),
     ("plain-read-epoch", include_str!("../../../scenarios/plain-read-epoch.toml")),
     ("standard", include_str!("../../../scenarios/standard.toml")),

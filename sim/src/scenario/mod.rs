@@ -28,6 +28,23 @@ pub struct Scenario {
     pub faults: FaultBudget,
     /// A run that takes more steps is stuck.
     pub steps_max: u32,
+    /// What one step is.
+    pub granularity: Granularity,
+}
+
+/// What one step is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Granularity {
+    /// A statement.
+    #[default]
+    Statement,
+    /// A statement, but of a SELECT its snapshot is one and the rest another: others can come between.
+    Snapshot,
+}
+
+impl Granularity {
+    /// As scenario files say it.
+    pub const NAMES: [&str; 2] = ["statement", "snapshot"];
 }
 
 /// See [`Scenario::expected`].

@@ -6,6 +6,7 @@
 //! expected = "violates no_loss"     # or "holds"
 //! milestones = ["append_straddled_cutover"]
 //! steps_max = 200                   # left out: 1000
+//! granularity = "snapshot"          # left out: "statement"; what one step is
 //!
 //! [faults]                          # at most so many a run; left out: none
 //! crashes = 1
@@ -35,7 +36,7 @@ use std::path::Path;
 
 use super::diagnostic::FileError;
 use super::reader::{Document, Item, Table};
-use super::{ActorSpec, AppendSpec, Expected, FaultBudget, Role, Scenario};
+use super::{ActorSpec, AppendSpec, Expected, FaultBudget, Granularity, Role, Scenario};
 
 /// The names that a file may use.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ const STEPS_MAX: u32 = 100_000;
 pub fn scenario(path: &Path, text: &str, names: &Vocabulary) -> Result<Scenario, FileError> {
     let document = Document { path, text };
     let tree = document.tree()?;
-    let keys = ["title", "protocol", "expected", "milestones", "steps_max", "faults", "actor"];
+    let keys = ["title", "protocol", "expected", "milestones", "steps_max", "granularity", "faults", "actor"];
     let root = document.root(&tree, "the scenario", &keys)?;
     let title = root.required("title", "a line that says what it shows")?;
     let protocol = root.required("protocol", "the name of a protocol")?.one_of("protocol", &names.protocols)?;
@@ -76,6 +77,7 @@ pub fn scenario(path: &Path, text: &str, names: &Vocabulary) -> Result<Scenario,
         actors: actors(&root.required("actor", "a table [[actor]] for each actor")?)?,
         milestones: milestones(&root, names)?,
         faults: root.optional("faults").map_or(Ok(FaultBudget::default()), |item| faults(&item))?,
+        granularity: root.optional("granularity").map_or(Ok(Granularity::default()), |item| granularity(&item))?,
         steps_max: root.optional("steps_max").map_or(Ok(STEPS_DEFAULT), |item| item.count(1..=STEPS_MAX))?,
     })
 }
@@ -109,6 +111,13 @@ fn expected(item: &Item<'_, '_>, names: &Vocabulary) -> Result<Expected, FileErr
         }
         _ => Err(item.error(format!("{text:?} is no verdict\nexpected {EXPECTED}"))),
     }
+}
+
+fn granularity(item: &Item<'_, '_>) -> Result<Granularity, FileError> {
+    Ok(match item.one_of("granularity", &Granularity::NAMES)? {
+        "snapshot" => Granularity::Snapshot,
+        _ => Granularity::Statement,
+    })
 }
 
 fn milestones(root: &Table<'_, '_>, names: &Vocabulary) -> Result<Vec<String>, FileError> {

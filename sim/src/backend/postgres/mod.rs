@@ -9,6 +9,7 @@
 
 mod control;
 mod effects;
+mod gate;
 mod observe;
 mod reset;
 mod stepper;
@@ -22,8 +23,9 @@ use super::testbed::{self, TestBed};
 use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
 use control::Control;
 use effects::Effects;
+use gate::Gate;
 use reset::Reset;
-use stepper::{Sent, Stepper, Waits};
+use stepper::{GATE, Sent, Stepper, Waits};
 
 /// Of a session for which one other waits, two, or more. The test bed's databases have a longer one. Far enough apart for a busy machine.
 const DEADLOCK_TIMEOUTS: [&str; 3] = ["50ms", "5ms", "1ms"];
@@ -61,6 +63,8 @@ pub struct PostgresDatabase<'bed> {
     accounts: BTreeMap<usize, Account>,
     /// By statement; none where the setup defines functions, so that no text tells what it does.
     effects: Option<BTreeMap<u32, Effects>>,
+    /// Where a statement that has its snapshot is held up; opened when it is first asked for.
+    gate: Option<Gate>,
     /// No session was opened since the last reset.
     untouched: bool,
     /// Something may have been committed since the last look.
@@ -95,6 +99,7 @@ impl<'bed> PostgresDatabase<'bed> {
             spare: BTreeMap::new(),
             accounts: BTreeMap::new(),
             effects: (!layout.setup.iter().any(|sql| effects::defines_functions(sql))).then(BTreeMap::new),
+            gate: None,
             untouched: false,
             changed: true,
             redefined: false,
@@ -182,6 +187,45 @@ impl<'bed> PostgresDatabase<'bed> {
         waiters.checked_sub(1).map(|index| self.look_first[index][usize::from(in_transaction)].clone())
     }
 
+    /// What became of a statement.
+    fn told(
+        &mut self,
+        session: usize,
+        sent: Result<Sent<Result<Answer, DbError>>, String>,
+    ) -> Result<Outcome, BackendError> {
+        match self.alive(sent)? {
+            Sent::Waits => Ok(Outcome::Waits),
+            Sent::Answered(answer) => {
+                self.settle(session, &answer)?;
+                Ok(Outcome::Answered(answer))
+            }
+        }
+    }
+
+    /// Closes the gate for a statement.
+    fn close_gate(
+        &mut self,
+        session: usize,
+        statement: &Statement,
+        params: &[Value],
+    ) -> Result<(Statement, Vec<Value>), String> {
+        if self.gate.is_none() {
+            let gate = self.stepper.runtime().block_on(Gate::open(&self.database.url()))?;
+            self.stepper.add_gate(gate.pid());
+            self.gate = Some(gate);
+        }
+        let gate = self.gate.as_mut().expect("it was opened");
+        gate.close(self.stepper.runtime(), session, statement, params)
+    }
+
+    fn let_go(&mut self, session: usize) -> Result<(), BackendError> {
+        let gone = match &mut self.gate {
+            Some(gate) => gate.let_go(self.stepper.runtime(), session),
+            None => Ok(()),
+        };
+        self.alive(gone)
+    }
+
     /// Follows transactions; errs where the connection was lost, and not by us.
     fn settle(&mut self, session: usize, answer: &Result<Answer, DbError>) -> Result<(), BackendError> {
         let account = self.accounts.entry(session).or_default();
@@ -210,6 +254,10 @@ impl Database for PostgresDatabase<'_> {
         }
         let stopped = self.stepper.stop();
         self.alive(stopped)?;
+        if let Some(gate) = &mut self.gate {
+            let gone = gate.let_all_go(self.stepper.runtime());
+            self.alive(gone)?;
+        }
         let idle = self.stepper.take_idle();
         self.spare.extend(idle.into_iter().map(|(session, connection, pid)| (session, (connection, pid))));
         let ended: Vec<(usize, Account)> = std::mem::take(&mut self.accounts).into_iter().collect();
@@ -272,13 +320,29 @@ impl Database for PostgresDatabase<'_> {
             })
         };
         let sent = self.stepper.send(session, flight, waits, |answer| effects.releases || answer.is_err());
-        match self.alive(sent)? {
-            Sent::Waits => Ok(Outcome::Waits),
-            Sent::Answered(answer) => {
-                self.settle(session, &answer)?;
-                Ok(Outcome::Answered(answer))
-            }
+        self.told(session, sent)
+    }
+
+    fn execute_to_snapshot(
+        &mut self,
+        session: usize,
+        statement: &Statement,
+        params: &[Value],
+    ) -> Result<Outcome, BackendError> {
+        let closed = self.close_gate(session, statement, params);
+        let (gated, params) = self.alive(closed)?;
+        let outcome = self.execute(session, &gated, &params)?;
+        if outcome == Outcome::Waits && self.stepper.blockers(session) == [GATE] {
+            return Ok(Outcome::HasSnapshot);
         }
+        self.let_go(session)?;
+        Ok(outcome)
+    }
+
+    fn proceed(&mut self, session: usize) -> Result<Outcome, BackendError> {
+        self.let_go(session)?;
+        let sent = self.stepper.go_on(session, |_| true);
+        self.told(session, sent)
     }
 
     fn next_woken(&mut self) -> Result<Option<Woken>, BackendError> {
@@ -292,12 +356,14 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn disconnect(&mut self, session: usize) -> Result<(), BackendError> {
+        // A statement that is held up waits in the database: its connection is really broken.
         let account = self.accounts.remove(&session).unwrap_or_default();
         let gone = match self.imitated_break(session) {
             Some(ended) => self.give_up(session, account, ended),
             None => self.stepper.disconnect(session),
         };
-        self.alive(gone)
+        self.alive(gone)?;
+        self.let_go(session)
     }
 
     fn has_changed(&mut self) -> bool {

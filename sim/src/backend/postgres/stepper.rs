@@ -34,6 +34,9 @@ const ANSWER_LATE: Duration = Duration::from_millis(1);
 /// No step takes longer, or it is an error.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 
+/// What holds up a statement that has its snapshot counts as a session of this number.
+pub(super) const GATE: usize = usize::MAX;
+
 /// A statement on its way: gives the connection back with the answer.
 pub(super) type Flight<C, A> = Pin<Box<dyn Future<Output = (C, A)>>>;
 
@@ -44,6 +47,8 @@ pub(super) struct Stepper<C, A> {
     sessions: BTreeMap<usize, Session<C, A>>,
     woken: VecDeque<(usize, A)>,
     next_flight: u64,
+    /// The process of [`GATE`].
+    gate: Option<i32>,
 }
 
 struct Session<C, A> {
@@ -88,7 +93,7 @@ impl<C, A> Stepper<C, A> {
     pub(super) fn open(url: &str) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let control = runtime.block_on(Control::open(url))?;
-        Ok(Self { runtime, control, sessions: BTreeMap::new(), woken: VecDeque::new(), next_flight: 0 })
+        Ok(Self { runtime, control, sessions: BTreeMap::new(), woken: VecDeque::new(), next_flight: 0, gate: None })
     }
 
     pub(super) fn runtime(&self) -> &Runtime {
@@ -97,6 +102,11 @@ impl<C, A> Stepper<C, A> {
 
     pub(super) fn control(&self) -> (&Runtime, &Control) {
         (&self.runtime, &self.control)
+    }
+
+    /// `pid` is the process that statements are held up by.
+    pub(super) fn add_gate(&mut self, pid: i32) {
+        self.gate = Some(pid);
     }
 
     /// `pid` is the server's process of that connection.
@@ -136,6 +146,24 @@ impl<C, A> Stepper<C, A> {
             panic!("session {session} was sent a statement while it waits");
         };
         entry.state = State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new() });
+        self.follow(session, number, waits, releases)
+    }
+
+    /// A session's statement was let go.
+    pub(super) fn go_on(&mut self, session: usize, releases: impl FnOnce(&A) -> bool) -> Result<Sent<A>, String> {
+        let State::Busy(Busy { number, .. }) = self.sessions[&session].state else {
+            panic!("session {session} has no statement to go on with");
+        };
+        self.follow(session, number, Waits::Maybe, releases)
+    }
+
+    fn follow(
+        &mut self,
+        session: usize,
+        number: u64,
+        waits: Waits,
+        releases: impl FnOnce(&A) -> bool,
+    ) -> Result<Sent<A>, String> {
         let mut answers = BTreeMap::new();
         self.spin(session, waits, &mut answers);
         // Whoever waits, waits for a lock that was held before this statement was sent: while that is held, nothing has changed for them.
@@ -272,7 +300,8 @@ impl<C, A> Stepper<C, A> {
 
     /// Who is blocked by whom, of those who wait; by nobody of ours: an empty list.
     fn look(&self, waiting: &[usize]) -> Result<BTreeMap<usize, Vec<usize>>, String> {
-        let by_pid: BTreeMap<i32, usize> = self.sessions.iter().map(|(number, s)| (s.pid, *number)).collect();
+        let mut by_pid: BTreeMap<i32, usize> = self.sessions.iter().map(|(number, s)| (s.pid, *number)).collect();
+        by_pid.extend(self.gate.map(|pid| (pid, GATE)));
         let pids: Vec<i32> = waiting.iter().map(|number| self.sessions[number].pid).collect();
         let blocked = self.runtime.block_on(self.control.blocking_pids(&pids))?;
         let of_ours = |pids: Vec<i32>| {

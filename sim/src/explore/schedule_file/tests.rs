@@ -35,6 +35,7 @@ fn end_race() -> Scenario {
         milestones: vec![],
         faults: FaultBudget::default(),
         steps_max: 1000,
+        granularity: crate::scenario::Granularity::default(),
     }
 }
 

@@ -39,7 +39,9 @@ impl Way for LockTheFlip {
         plain.commit(session).await
     }
 
-    fn guard(&self) -> Option<&Statement> {
-        Some(&self.lock_shared)
+    async fn is_live(&self, plain: &Plain, session: &mut SimSession) -> Result<bool, DbError> {
+        let is_live = plain.is_live(session).await?;
+        session.execute(&self.lock_shared, &[]).await?;
+        Ok(is_live)
     }
 }

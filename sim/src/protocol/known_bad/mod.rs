@@ -4,6 +4,7 @@
 //! Each is wrong in one place, which is what its scenario convicts it of.
 
 mod drain_once;
+mod lock_and_read;
 mod lock_the_flip;
 mod naive;
 mod plain_read_epoch;
@@ -17,7 +18,7 @@ mod xmax_fence;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use skiptrace::{DbError, Session as _, Statement};
+use skiptrace::{DbError, Session as _};
 
 use super::client::{Store, append_all, until_done};
 use super::plain::{self, Append, Plain};
@@ -56,9 +57,9 @@ pub(super) trait Way: 'static {
         plain.end_locked(session).await
     }
 
-    /// What an append sends between reading the state and acting on it.
-    fn guard(&self) -> Option<&Statement> {
-        None
+    /// Whether an append applies inline; what it sends to know that, and before it acts on it.
+    async fn is_live(&self, plain: &Plain, session: &mut SimSession) -> Result<bool, DbError> {
+        plain.is_live(session).await
     }
 
     /// What an append does with events that it does not apply, and a drain later.
@@ -76,12 +77,13 @@ impl<W> OnPlain<W> {
     }
 }
 
-pub(super) const ALL: [&dyn Protocol; 10] = [
+pub(super) const ALL: [&dyn Protocol; 11] = [
     &OnPlain::<naive::Naive>::new(),
     &OnPlain::<wait_for_running::WaitForRunning>::new(),
     &OnPlain::<xid_boundary::XidBoundary>::new(),
     &OnPlain::<lock_the_flip::LockTheFlip>::new(),
     &OnPlain::<start_race_naive::StartRaceNaive>::new(),
+    &OnPlain::<lock_and_read::LockAndRead>::new(),
     &OnPlain::<xmax_fence::XmaxFence>::new(),
     &OnPlain::<start_race_fenced::StartRaceFenced>::new(),
     &OnPlain::<plain_read_epoch::PlainReadEpoch>::new(),
@@ -123,7 +125,8 @@ fn appends_of(actor: u8, role: &Role) -> Vec<Append> {
 impl<W: Way> Store for BoundWay<W> {
     async fn append(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<(), DbError> {
         let append = &self.appends[usize::from(actor)][number];
-        self.plain.append(session, append, self.way.guard(), self.way.records()).await
+        let is_live = async |session: &mut SimSession| self.way.is_live(&self.plain, session).await;
+        self.plain.append(session, append, is_live, self.way.records()).await
     }
 
     async fn is_appended(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<bool, DbError> {

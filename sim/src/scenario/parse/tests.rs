@@ -111,11 +111,11 @@ fn unknown_names_are_refused_with_the_nearest() {
         "title",
         "titel",
         &expect![[r#"
-        scenarios/end-race.toml:2:1: unknown key `titel` in the scenario
-          2 | titel = "The end race"
-            | ^^^^^
-        expected one of: title, protocol, expected, milestones, steps_max, faults, actor
-        did you mean `title`?"#]],
+            scenarios/end-race.toml:2:1: unknown key `titel` in the scenario
+              2 | titel = "The end race"
+                | ^^^^^
+            expected one of: title, protocol, expected, milestones, steps_max, granularity, faults, actor
+            did you mean `title`?"#]],
     );
     check(
         "crashes",
