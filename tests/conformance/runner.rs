@@ -163,6 +163,7 @@ fn run(
         let [sql] = statements(&step.sql)[..] else { panic!("{}: a step here is one statement", step.name) };
         match database.execute(session, &Statement::new(&step.name, sql), &[]).map_err(failed)? {
             Outcome::Answered(answer) => writeln!(text, "{}: {}", step.name, show(&answer)),
+            Outcome::HasSnapshot => unreachable!("a step here is a whole statement"),
             Outcome::Waits => {
                 outstanding[session] = Some(&step.name);
                 let mut blockers = database.blockers(session).map_err(failed)?;

@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use skiptrace_sim::backend::model::ModelDatabase;
 use skiptrace_sim::explore::{RunEnd, Runner};
 use skiptrace_sim::protocol;
-use skiptrace_sim::scenario::{ActorSpec, AppendSpec, Expected, FaultBudget, Role, Scenario};
+use skiptrace_sim::scenario::{ActorSpec, AppendSpec, Expected, FaultBudget, Granularity, Role, Scenario};
 use skiptrace_sim::strategy::RandomWalk;
 
 fn appender() -> impl Strategy<Value = Role> {
@@ -37,7 +37,8 @@ fn actors() -> impl Strategy<Value = Vec<ActorSpec>> {
 }
 
 fn scenario(protocol: &'static str) -> impl Strategy<Value = Scenario> {
-    (actors(), 0..=2u32, 0..=2u32).prop_map(move |(actors, crashes, lost_answers)| Scenario {
+    let granularity = prop_oneof![Just(Granularity::Statement), Just(Granularity::Snapshot)];
+    (actors(), 0..=2u32, 0..=2u32, granularity).prop_map(move |(actors, crashes, lost_answers, granularity)| Scenario {
         name: "property".to_owned(),
         path: PathBuf::from("property.toml"),
         title: "made by proptest".to_owned(),
@@ -47,6 +48,7 @@ fn scenario(protocol: &'static str) -> impl Strategy<Value = Scenario> {
         milestones: Vec::new(),
         faults: FaultBudget { crashes, lost_answers },
         steps_max: 5_000,
+        granularity,
     })
 }
 
@@ -73,7 +75,15 @@ fn skip_records_hold_for_any_workload() {
 /// The same property, asked of protocols that lose events: it can fail.
 #[test]
 fn the_property_convicts_the_known_bad() {
-    for protocol in ["naive", "wait_for_running", "xid_boundary", "lock_the_flip", "start_race_naive", "xmax_fence"] {
+    for protocol in [
+        "naive",
+        "wait_for_running",
+        "xid_boundary",
+        "lock_the_flip",
+        "start_race_naive",
+        "xmax_fence",
+        "lock_and_read",
+    ] {
         let config = Config { cases: 2_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
         let found =
             TestRunner::new(config).run(&(scenario(protocol), any::<u64>()), |(scenario, seed)| holds(&scenario, seed));

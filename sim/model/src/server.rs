@@ -370,6 +370,11 @@ impl Server {
         blockers.into_iter().map(|blocker| SessionId(u32::from(blocker))).collect()
     }
 
+    /// What `pg_backend_pid()` gives on a session.
+    pub fn process_id(&self, session: SessionId) -> i64 {
+        exec::process_id(session.number())
+    }
+
     /// Whether a session is in a transaction block, failed or not.
     pub fn in_transaction(&self, session: SessionId) -> bool {
         self.core.session(session.number()).transaction.as_ref().is_some_and(|open| open.block == Block::Explicit)

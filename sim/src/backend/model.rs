@@ -199,13 +199,7 @@ impl Database for ModelDatabase {
 
     fn process_id(&mut self, session: usize) -> Option<i64> {
         let id = (*self.sessions.get(session)?)?;
-        match self.server.query(id, "SELECT pg_backend_pid()") {
-            model::Outcome::Done(answer) => match answer.rows.iter().next() {
-                Some([model::Value::Int(pid)]) => Some(*pid),
-                _ => None,
-            },
-            _ => None,
-        }
+        Some(self.server.process_id(id))
     }
 
     fn has_changed(&mut self) -> bool {

@@ -13,7 +13,11 @@ use crate::plan::TableLockMode;
 use crate::types::Value;
 
 /// The process id that a session's server process would have: sessions are numbered from 0, pids are not.
-pub(crate) const FIRST_PID: i64 = 1001;
+const FIRST_PID: i64 = 1001;
+
+pub(crate) fn process_id(session: u16) -> i64 {
+    FIRST_PID + i64::from(session)
+}
 
 fn external(xid: u64) -> Value {
     Value::Int(i64::try_from(xid).expect("transaction ids stay below 2^63"))
@@ -64,7 +68,7 @@ impl Exec<'_> {
             ServerFunction::ClockTimestamp => Ok(Value::Timestamp(self.core.clock)),
             ServerFunction::SetConfig => self.remembered(|exec| exec.set_config(args)),
             ServerFunction::CurrentSetting => self.current_setting(args),
-            ServerFunction::BackendPid => Ok(Value::Int(FIRST_PID + i64::from(self.me))),
+            ServerFunction::BackendPid => Ok(Value::Int(process_id(self.me))),
             ServerFunction::CurrVal => self.current_value(args),
             ServerFunction::NextValByName => {
                 let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };

@@ -27,6 +27,7 @@ mod update;
 mod utility;
 mod view;
 
+pub(crate) use call::process_id;
 pub(crate) use view::Names;
 
 use crate::catalog::TableId;

@@ -6,7 +6,6 @@
 use smol_str::SmolStr;
 
 use crate::catalog::{Catalog, SequenceId, TableId};
-use crate::exec::call::FIRST_PID;
 use crate::lock::{AdvisoryKey, LockTag};
 use crate::mvcc::Xid;
 use crate::plan::{TableLockMode, View};
@@ -168,7 +167,7 @@ impl Core {
         into.push(virtual_xid);
         into.push(xid);
         into.push(Value::Text(own_virtual.clone()));
-        into.push(Value::Int(FIRST_PID + i64::from(row.session)));
+        into.push(Value::Int(crate::exec::process_id(row.session)));
         into.push(Value::Text(names.modes[row.mode as usize].clone()));
         into.push(Value::Bool(row.granted));
     }

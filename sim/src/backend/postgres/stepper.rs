@@ -151,9 +151,13 @@ impl<C, A> Stepper<C, A> {
 
     /// A session's statement was let go.
     pub(super) fn go_on(&mut self, session: usize, releases: impl FnOnce(&A) -> bool) -> Result<Sent<A>, String> {
-        let State::Busy(Busy { number, .. }) = self.sessions[&session].state else {
-            panic!("session {session} has no statement to go on with");
-        };
+        let number = self.next_flight;
+        self.next_flight += 1;
+        match self.sessions.get_mut(&session).map(|s| &mut s.state) {
+            // It begins to wait for others, if it does, only now.
+            Some(State::Busy(busy)) => busy.number = number,
+            _ => panic!("session {session} has no statement to go on with"),
+        }
         self.follow(session, number, Waits::Maybe, releases)
     }
 
