@@ -110,13 +110,13 @@ impl Lane {
     }
 
     fn posted(&self, statement: &Statement) {
-        self.is_commit.set(begins_with(statement.sql(), b"commit"));
-        self.is_select.set(begins_with(statement.sql(), b"select"));
+        self.is_commit.set(begins_with(statement.sql(), *b"commit"));
+        self.is_select.set(begins_with(statement.sql(), *b"select"));
         self.phase.set(Phase::Posted);
     }
 }
 
 /// Whether a statement's first letters are these.
-fn begins_with(sql: &str, word: &[u8; 6]) -> bool {
-    sql.as_bytes().first_chunk::<6>().is_some_and(|start| start.eq_ignore_ascii_case(word))
+fn begins_with(sql: &str, word: [u8; 6]) -> bool {
+    sql.as_bytes().first_chunk::<6>().is_some_and(|start| start.eq_ignore_ascii_case(&word))
 }

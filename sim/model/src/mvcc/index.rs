@@ -17,17 +17,17 @@ fn order(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// The part of a sorted list for which `compare` says that it is equal.
-fn equal(list: &[TupleId], compare: impl Fn(TupleId) -> Ordering) -> &[TupleId] {
+/// The part of a sorted list for which `order` says that it is equal.
+fn equal(list: &[TupleId], order: impl Fn(TupleId) -> Ordering) -> &[TupleId] {
     // A list that grows at its end is asked most often for what would stand behind it.
     match list.last() {
-        Some(last) if compare(*last) != Ordering::Less => {}
+        Some(highest) if order(*highest) != Ordering::Less => {}
         _ => return &[],
     }
-    let start = list.partition_point(|tuple| compare(*tuple) == Ordering::Less);
+    let start = list.partition_point(|tuple| order(*tuple) == Ordering::Less);
     let rest = &list[start..];
     // Most often one row matches: looking at the next is cheaper than searching for the end.
-    let length = rest.iter().position(|tuple| compare(*tuple) != Ordering::Equal).unwrap_or(rest.len());
+    let length = rest.iter().position(|tuple| order(*tuple) != Ordering::Equal).unwrap_or(rest.len());
     &rest[..length]
 }
 

@@ -16,8 +16,8 @@ use crate::exec::SimSession;
 use crate::protocol::plain::Plain;
 
 pub(super) struct LockAndRead {
-    lock_and_read: Statement,
-    lock_shared: Statement,
+    try_and_read: Statement,
+    wait_shared: Statement,
     lock_exclusive: Statement,
 }
 
@@ -27,11 +27,11 @@ impl Way for LockAndRead {
 
     fn new() -> Self {
         Self {
-            lock_and_read: Statement::new(
+            try_and_read: Statement::new(
                 "append.lock_and_read",
                 "SELECT pg_try_advisory_xact_lock_shared(1), state FROM plain.generations",
             ),
-            lock_shared: Statement::new("append.lock_shared", "SELECT pg_advisory_xact_lock_shared(1)"),
+            wait_shared: Statement::new("append.lock_shared", "SELECT pg_advisory_xact_lock_shared(1)"),
             lock_exclusive: Statement::new("rebuild.lock_exclusive", "SELECT pg_advisory_xact_lock(1)"),
         }
     }
@@ -45,12 +45,12 @@ impl Way for LockAndRead {
     }
 
     async fn is_live(&self, plain: &Plain, session: &mut SimSession) -> Result<bool, DbError> {
-        let read = session.execute(&self.lock_and_read, &[]).await?;
+        let read = session.execute(&self.try_and_read, &[]).await?;
         if read.rows[0].bool(0) {
             return Ok(&**read.rows[0].text(1) == "live");
         }
         // A rebuild is starting. This way is right.
-        session.execute(&self.lock_shared, &[]).await?;
+        session.execute(&self.wait_shared, &[]).await?;
         plain.is_live(session).await
     }
 }
