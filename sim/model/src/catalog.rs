@@ -122,6 +122,9 @@ struct Names {
     /// Indexed by number; none: dropped, or the number of something else.
     tables: Vec<Option<Arc<TableDef>>>,
     sequences: Vec<Option<Arc<SequenceDef>>>,
+    /// What could not be created: what the model does not support about it, and whether rows written to it have no other effect.
+    poisoned: BTreeMap<SmolStr, (SmolStr, bool)>,
+    poisoned_functions: BTreeMap<SmolStr, SmolStr>,
     /// By schema; each schema by name.
     schemas: BTreeMap<SmolStr, BTreeMap<SmolStr, Relation>>,
 }
@@ -130,7 +133,14 @@ impl Catalog {
     /// An empty schema `public`.
     pub(crate) fn new() -> Self {
         let schemas = BTreeMap::from([("public".into(), BTreeMap::new())]);
-        Self(Arc::new(Names { version: 0, tables: Vec::new(), sequences: Vec::new(), schemas }))
+        Self(Arc::new(Names {
+            version: 0,
+            tables: Vec::new(),
+            sequences: Vec::new(),
+            schemas,
+            poisoned: BTreeMap::new(),
+            poisoned_functions: BTreeMap::new(),
+        }))
     }
 
     /// Counts the changes: a plan that was compiled under another version may be wrong.
@@ -193,6 +203,58 @@ impl Catalog {
             Some((schema, name)) if **schema == *"public" => quote_name(name),
             Some((schema, name)) => format!("{}.{}", quote_name(schema), quote_name(name)),
             None => oid.to_string(),
+        }
+    }
+
+    /// Errs where a relation is poisoned.
+    pub(crate) fn refuse_poisoned(&self, name: &str) -> Result<(), Error> {
+        self.0.poisoned.get(name).map_or(Ok(()), |(construct, _)| Err(Error::refused(construct)))
+    }
+
+    /// Errs where a function is poisoned.
+    pub(crate) fn refuse_poisoned_function(&self, name: &str) -> Result<(), Error> {
+        self.0.poisoned_functions.get(name).map_or(Ok(()), |construct| Err(Error::refused(construct)))
+    }
+
+    pub(crate) fn is_poisoned(&self, name: &str) -> bool {
+        self.0.poisoned.contains_key(name)
+    }
+
+    /// Whether one of these words is a poisoned relation that can be written to without any other effect.
+    pub(crate) fn has_inert_poison(&self, words: &[SmolStr]) -> bool {
+        let mut found = words.iter().filter_map(|word| self.0.poisoned.get(word)).peekable();
+        let functions = words.iter().any(|word| self.0.poisoned_functions.contains_key(word));
+        found.peek().is_some() && found.all(|(_, inert)| *inert) && !functions
+    }
+
+    /// Poisons what a definition would have made, and the relations that it mentions; or drops it.
+    pub(crate) fn poison(&mut self, poison: &crate::message::Poison) {
+        let exists = |word: &&SmolStr| self.lookup("public", word).is_some() || self.is_poisoned(word);
+        let relations: Vec<SmolStr> = poison.words.iter().filter(exists).chain(&poison.relation).cloned().collect();
+        let names = self.write();
+        if poison.drops {
+            for word in &poison.words {
+                names.poisoned.remove(word);
+                names.poisoned_functions.remove(word);
+            }
+            return;
+        }
+        for relation in relations {
+            let inert = poison.inert && names.poisoned.get(&relation).is_none_or(|(_, inert)| *inert);
+            names.poisoned.insert(relation, (poison.construct.clone(), inert));
+        }
+        if let Some(function) = &poison.function {
+            names.poisoned_functions.insert(function.clone(), poison.construct.clone());
+        }
+    }
+
+    /// DROP TABLE of what was poisoned.
+    pub(crate) fn forget_poison(&mut self, names: &[SmolStr]) {
+        if names.iter().any(|name| self.is_poisoned(name)) {
+            let all = self.write();
+            for name in names {
+                all.poisoned.remove(name);
+            }
         }
     }
 

@@ -409,7 +409,11 @@ pub(crate) enum Utility {
     },
     DropTable {
         tables: Vec<TableId>,
+        /// Their names, to be forgotten where they are poisoned.
+        names: Vec<SmolStr>,
     },
+    /// A definition that could not be done.
+    Poison(Box<crate::message::Poison>),
     DropSchema {
         name: SmolStr,
         cascade: bool,

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::exec::{self, Flow};
 use crate::lock::End;
 use crate::lock::Locks;
+use crate::message::Piece;
 use crate::mvcc::{Serializable, Table, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
@@ -155,7 +156,7 @@ pub struct Server {
     statements: Vec<Statement>,
     by_text: BTreeMap<SmolStr, Prepared>,
     /// The statements of each message that was sent.
-    pub(crate) messages: BTreeMap<SmolStr, Arc<[SmolStr]>>,
+    pub(crate) messages: BTreeMap<SmolStr, Arc<[Piece]>>,
     kept: Kept,
 }
 
@@ -225,8 +226,7 @@ impl Server {
         Ok(prepared)
     }
 
-    /// A plan that was built by hand.
-    #[cfg(test)]
+    /// A plan that stands for no text.
     pub(crate) fn adopt(&mut self, plan: Plan) -> Prepared {
         let version = u64::MAX;
         self.statements.push(Statement { sql: "".into(), plan: Arc::new(plan), version });

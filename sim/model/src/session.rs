@@ -47,6 +47,10 @@ pub(crate) struct Session {
     pub(crate) waiting: Option<Waiting>,
     /// The message of statements that it is working on.
     pub(crate) message: Option<Message>,
+    /// By PREPARE: name and text.
+    pub(crate) prepared: Vec<(SmolStr, SmolStr)>,
+    /// See [`crate::Server::poison`].
+    pub(crate) poisons: bool,
     /// What the client was told beside answers, and has not fetched.
     pub(crate) notices: Vec<Notice>,
 }
@@ -120,6 +124,8 @@ impl Session {
         self.waiting = None;
         self.message = None;
         self.notices.clear();
+        self.prepared.clear();
+        self.poisons = false;
     }
 }
 

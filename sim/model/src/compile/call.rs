@@ -100,6 +100,7 @@ fn is_polymorphic(name: &str) -> bool {
 impl Builder<'_> {
     pub(super) fn function(&mut self, function: &ast::Function) -> Result<Typed, Error> {
         let name = function_name(&function.name)?;
+        self.catalog.refuse_poisoned_function(&name)?;
         if let FunctionArguments::Subquery(query) = &function.args
             && name == "array"
         {

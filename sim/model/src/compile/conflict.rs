@@ -63,10 +63,14 @@ impl Builder<'_> {
         };
         let mut keys = Vec::with_capacity(columns.len());
         for column in columns {
-            let name = ident(column);
-            let found =
-                def.column(&name).ok_or_else(|| Error::new("42703", format!("column \"{name}\" does not exist")))?;
-            let key = Expr::Column { slot: OWN_ROW, column: found };
+            let key = match crate::parse::expression(column) {
+                Some(expr) => self.key_over_row(table, &expr)?,
+                None => {
+                    let name = ident(column);
+                    let missing = || Error::new("42703", format!("column \"{name}\" does not exist"));
+                    Expr::Column { slot: OWN_ROW, column: def.column(&name).ok_or_else(missing)? }
+                }
+            };
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -87,6 +91,18 @@ impl Builder<'_> {
         let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
         let place = fitting.first().ok_or_else(|| Error::new("42P10", message))?;
         Ok(IndexId::try_from(*place).expect("the number of indexes is limited"))
+    }
+
+    /// An expression over a row of a table, as an index has it.
+    fn key_over_row(&mut self, table: TableId, expr: &ast::Expr) -> Result<Expr, Error> {
+        self.scopes.push(Scope::default());
+        let found = self.table_source(table, None).and_then(|(slot, _)| {
+            let value = self.expr(expr)?;
+            Ok((slot, self.settle(value)?))
+        });
+        self.scopes.pop();
+        let (slot, value) = found?;
+        Ok(visit::rebind(&value.expr, slot, OWN_ROW))
     }
 
     /// A condition over a row of a table, by the table's own expressions: its terms over `OWN_ROW`.

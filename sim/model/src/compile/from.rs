@@ -157,13 +157,6 @@ impl Builder<'_> {
             )?;
             return Ok(From::Leaf(slot, Leaf::View(view)));
         }
-        if self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare).is_none()
-            && (schema.as_deref() == Some("pg_catalog")
-                || bare.starts_with("pg_")
-                || schema.as_deref() == Some("information_schema"))
-        {
-            return Err(Error::refused(format!("the system table {name}")));
-        }
         let table = self.table(name)?;
         let (slot, source) = self.table_source(table, alias)?;
         let locked = locks.iter().any(|lock| lock.of.is_empty() || lock.of.contains(&source));

@@ -98,7 +98,13 @@ impl Builder<'_> {
     }
 
     pub(super) fn relation_by_name(&self, schema: Option<&str>, bare: &str) -> Result<Relation, Error> {
+        self.catalog.refuse_poisoned(bare)?;
         let found = self.catalog.lookup(schema.unwrap_or("public"), bare);
+        if found.is_none()
+            && (schema == Some("pg_catalog") || bare.starts_with("pg_") || schema == Some("information_schema"))
+        {
+            return Err(Error::refused(format_args!("the system table {bare}")));
+        }
         found.ok_or_else(|| {
             let text = schema.map_or_else(|| bare.to_owned(), |schema| format!("{schema}.{bare}"));
             Error::new("42P01", format!("relation \"{text}\" does not exist"))

@@ -162,9 +162,12 @@ impl Builder<'_> {
 
     fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
         let mut tables: Vec<TableId> = Vec::new();
+        let mut bare_names = Vec::new();
         for name in names {
             let (schema, bare) = qualified(name)?;
+            bare_names.push(bare.clone());
             match self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare) {
+                None if self.catalog.is_poisoned(&bare) => {}
                 Some(Relation::Table(id)) if !tables.contains(&id) => tables.push(id),
                 Some(Relation::Table(_)) => {}
                 Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a table"))),
@@ -178,7 +181,7 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(Utility::DropTable { tables })
+        Ok(Utility::DropTable { tables, names: bare_names })
     }
 }
 

@@ -195,12 +195,18 @@ impl Core {
                 }
                 "TRUNCATE TABLE"
             }
-            Utility::DropTable { tables } => {
+            Utility::Poison(poison) => {
+                self.before_ddl(me);
+                self.catalog.poison(poison);
+                "CREATE"
+            }
+            Utility::DropTable { tables, names } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
                 self.before_ddl(me);
                 for table in tables {
                     self.catalog.drop_table(*table);
                 }
+                self.catalog.forget_poison(names);
                 "DROP TABLE"
             }
             Utility::DropSequence { sequences } => {

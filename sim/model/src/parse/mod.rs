@@ -3,6 +3,7 @@
 //!
 //! Text comes from anybody, so that it is limited before it is parsed: a tree that is too deep would overflow the stack.
 
+mod conflict_target;
 mod own;
 mod row_locks;
 
@@ -14,7 +15,8 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerE
 
 use crate::error::Error;
 
-pub(crate) use own::{Own, Restart, SequenceChanges};
+pub(crate) use conflict_target::expression;
+pub(crate) use own::{Own, Reader, Restart, SequenceChanges};
 pub(crate) use row_locks::marker;
 
 /// The longest text that is read, in bytes.
@@ -35,7 +37,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
     }
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
     limit(&tokens)?;
-    let tokens = row_locks::rewrite(tokens)?;
+    let tokens = conflict_target::rewrite(row_locks::rewrite(tokens)?);
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))
 }
@@ -49,9 +51,7 @@ pub(crate) enum Parsed {
 /// The only statement of `sql`.
 pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
     if sql.len() <= TEXT_MAX && sql.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("alter")) {
-        let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
-        let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-        if let Some(own) = own::own(&tokens)? {
+        if let Some(own) = own::own(&tokens(sql)?)? {
             return Ok(Parsed::Own(own));
         }
     }
@@ -68,20 +68,11 @@ pub(crate) fn split(sql: &str) -> Result<Vec<&str>, Error> {
         return Err(Error::new("54000", format!("statement of {} bytes: at most {TEXT_MAX} are read", sql.len())));
     }
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
-    let mut line_starts = vec![0];
-    line_starts.extend(sql.match_indices('\n').map(|(at, _)| at + 1));
-    // Locations count from 1, in characters.
-    let place = |location: Location| {
-        let index = |number: u64| usize::try_from(number).unwrap_or(1).saturating_sub(1);
-        let start = line_starts.get(index(location.line)).copied().unwrap_or(sql.len());
-        let rest = &sql[start..];
-        start + rest.char_indices().nth(index(location.column)).map_or(rest.len(), |(at, _)| at)
-    };
     let (mut found, mut start, mut empty) = (Vec::new(), 0, true);
     for token in &tokens {
         match &token.token {
             Token::SemiColon => {
-                let end = place(token.span.start);
+                let end = place(sql, token.span.start);
                 if !empty {
                     found.push(sql[start..end].trim());
                 }
@@ -95,6 +86,24 @@ pub(crate) fn split(sql: &str) -> Result<Vec<&str>, Error> {
         found.push(sql[start..].trim());
     }
     Ok(found)
+}
+
+/// The tokens of one statement, white space left out.
+pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
+    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
+}
+
+/// Where in `sql` a location is. Locations count from 1, lines and characters.
+fn place(sql: &str, location: Location) -> usize {
+    let index = |number: u64| usize::try_from(number).unwrap_or(1).saturating_sub(1);
+    let line = index(location.line);
+    let start = match line.checked_sub(1) {
+        None => 0,
+        Some(before) => sql.match_indices('\n').nth(before).map_or(sql.len(), |(at, _)| at + 1),
+    };
+    let rest = &sql[start..];
+    start + rest.char_indices().nth(index(location.column)).map_or(rest.len(), |(at, _)| at)
 }
 
 /// Runs what recurses as deep as the tree is, on a stack that holds it: without optimisation the parser takes 100 KB a level, and a

@@ -32,19 +32,48 @@ pub(crate) enum Restart {
 
 /// Reads `tokens`, white space left out, if they are one of these statements.
 pub(super) fn own(tokens: &[TokenWithSpan]) -> Result<Option<Own>, Error> {
-    let mut reader = Reader { tokens, at: 0 };
+    let mut reader = Reader::new(tokens);
     if reader.words(&["ALTER", "SEQUENCE"]) {
         return reader.alter_sequence().map(Some);
     }
     Ok(None)
 }
 
-struct Reader<'t> {
+/// Reads tokens one after the other.
+pub(crate) struct Reader<'t> {
     tokens: &'t [TokenWithSpan],
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
+    pub(crate) fn new(tokens: &'t [TokenWithSpan]) -> Self {
+        Self { tokens, at: 0 }
+    }
+
+    /// The next token.
+    pub(crate) fn take(&mut self) -> Option<&'t Token> {
+        self.at += 1;
+        self.tokens.get(self.at - 1).map(|token| &token.token)
+    }
+
+    /// Takes this token, if it comes next.
+    pub(crate) fn takes(&mut self, token: &Token) -> bool {
+        let found = self.peek() == token;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Whether one of these words comes next.
+    pub(crate) fn starts_with(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.is(self.at, word))
+    }
+
+    /// What of `text`, which the tokens were read from, comes next.
+    pub(crate) fn rest<'s>(&self, text: &'s str) -> &'s str {
+        let start = self.tokens.get(self.at).map(|token| token.span.start);
+        start.map_or("", |start| &text[super::place(text, start)..])
+    }
+
     fn peek(&self) -> &Token {
         self.tokens.get(self.at).map_or(&Token::EOF, |token| &token.token)
     }
@@ -55,7 +84,7 @@ impl Reader<'_> {
     }
 
     /// Takes these words, if all of them come next.
-    fn words(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn words(&mut self, words: &[&str]) -> bool {
         let found = words.iter().enumerate().all(|(place, word)| self.is(self.at + place, word));
         if found {
             self.at += words.len();
@@ -63,14 +92,14 @@ impl Reader<'_> {
         found
     }
 
-    fn unexpected<T>(&self) -> Result<T, Error> {
+    pub(crate) fn unexpected<T>(&self) -> Result<T, Error> {
         Err(match self.peek() {
             Token::EOF => Error::new("42601", "syntax error at end of input"),
             found => Error::new("42601", format!("syntax error at or near \"{found}\"")),
         })
     }
 
-    fn name(&mut self) -> Result<SmolStr, Error> {
+    pub(crate) fn name(&mut self) -> Result<SmolStr, Error> {
         match self.peek() {
             Token::Word(word) if word.quote_style.is_some() => {
                 let name = word.value.as_str().into();

@@ -19,7 +19,9 @@ impl ModelMessages {
     pub fn new(connections: usize) -> Self {
         let mut server = Server::new();
         server.heed_deadlock_timeout();
-        let connections = (0..connections).map(|_| server.connect()).collect();
+        let connections: Vec<SessionId> = (0..connections).map(|_| server.connect()).collect();
+        // Setups make more than each permutation needs.
+        connections.iter().take(1).for_each(|control| server.poison(*control));
         Self { server, connections, replies: BTreeMap::new() }
     }
 

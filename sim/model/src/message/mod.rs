@@ -5,6 +5,11 @@
 //! ROLLBACK end it, with a warning, and what follows is a block of its own.
 //! Source: PostgreSQL, `exec_simple_query` in src/backend/tcop/postgres.c; the manual, "Multiple Statements in a Simple Query".
 
+mod piece;
+mod poison;
+mod statement;
+
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,6 +19,9 @@ use crate::error::Error;
 use crate::server::{CommandTag, Core, Outcome, Prepared, Rows, Server, SessionId};
 use crate::session::Block;
 use crate::types::{Scalar, Type, Value};
+
+pub(crate) use piece::Piece;
+pub(crate) use poison::Poison;
 
 /// How much a [`Notice`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +73,17 @@ pub struct Returned {
 /// A message that a session is working on.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    statements: Arc<[SmolStr]>,
+    pieces: Arc<[Piece]>,
     /// How many were begun.
     next: usize,
+    /// Statements that a piece turned out to be.
+    ahead: VecDeque<SmolStr>,
     reply: Reply,
 }
 
 impl Message {
     pub(crate) fn is_of_several(&self) -> bool {
-        self.statements.len() > 1
+        self.pieces.len() > 1 || matches!(*self.pieces, [Piece::CreateAs { .. }])
     }
 }
 
@@ -83,14 +93,15 @@ impl Server {
     pub fn send(&mut self, session: SessionId, sql: &str) -> Option<Reply> {
         let me = session.number();
         assert!(self.core.session(me).waiting.is_none(), "session {me} waits: its message is not answered");
-        let statements = match self.statements_of(sql) {
-            Ok(statements) => statements,
+        let pieces = match self.pieces_of(sql) {
+            Ok(pieces) => pieces,
             Err(error) => {
                 let error = self.core.fail_to_compile(me, error);
                 return Some(Reply { results: Vec::new(), error: Some(error) });
             }
         };
-        self.core.session_mut(me).message = Some(Message { statements, next: 0, reply: Reply::default() });
+        self.core.session_mut(me).message =
+            Some(Message { pieces, next: 0, ahead: VecDeque::new(), reply: Reply::default() });
         self.go_on_with_message(me)
     }
 
@@ -118,44 +129,42 @@ impl Server {
         }
     }
 
-    /// The texts of a message's statements: all of it is parsed before any of it is executed.
-    fn statements_of(&mut self, sql: &str) -> Result<Arc<[SmolStr]>, Error> {
+    /// A message's statements.
+    fn pieces_of(&mut self, sql: &str) -> Result<Arc<[Piece]>, Error> {
         if let Some(known) = self.messages.get(sql) {
             return Ok(known.clone());
         }
-        let mut statements = Vec::new();
-        for text in crate::parse::split(sql)? {
-            crate::parse::parse_one(text).map_err(|error| unsure(text, error))?;
-            statements.push(text.into());
-        }
-        let statements: Arc<[SmolStr]> = statements.into();
-        self.messages.insert(sql.into(), statements.clone());
-        Ok(statements)
+        let pieces: Arc<[Piece]> = piece::pieces(sql)?.into();
+        self.messages.insert(sql.into(), pieces.clone());
+        Ok(pieces)
     }
 
     /// Executes what is left of a session's message; none: it waits.
     fn go_on_with_message(&mut self, me: u16) -> Option<Reply> {
-        let session = SessionId(u32::from(me));
         loop {
             let message = self.core.session_mut(me).message.as_mut()?;
-            let over = message.reply.error.is_some() || message.next == message.statements.len();
-            if over {
+            let over = message.ahead.is_empty() && message.next == message.pieces.len();
+            if over || message.reply.error.is_some() {
                 let reply = std::mem::take(&mut message.reply);
                 self.core.session_mut(me).message = None;
                 self.core.end_of_message(me);
                 return Some(reply);
             }
-            let statement = message.statements[message.next].clone();
-            message.next += 1;
-            match self.prepare(&statement) {
+            let went = if let Some(statement) = message.ahead.pop_front() {
+                self.execute_text(me, &statement)
+            } else {
+                let (pieces, number) = (message.pieces.clone(), message.next);
+                message.next += 1;
+                self.execute_piece(me, &pieces[number])
+            };
+            match went {
                 Err(error) => {
                     let error = self.core.fail_to_compile(me, error);
                     self.note_error(me, error);
                 }
-                Ok(prepared) => match self.execute(session, prepared, &[]) {
-                    Outcome::Waits => return None,
-                    outcome => self.note(me, prepared, outcome),
-                },
+                Ok(None) => {}
+                Ok(Some((_, Outcome::Waits))) => return None,
+                Ok(Some((prepared, outcome))) => self.note(me, prepared, outcome),
             }
         }
     }
@@ -198,17 +207,4 @@ impl Core {
             self.commit(me);
         }
     }
-}
-
-/// PostgreSQL's grammar is larger than the parser's here: what that cannot read may be a statement all the same.
-fn unsure(text: &str, error: Error) -> Error {
-    if error.sqlstate != "42601" {
-        return error;
-    }
-    let words: Vec<&str> = text.split_whitespace().take(3).collect();
-    Error::refused(format_args!(
-        "what its parser cannot read, or is no SQL: {} .. ({})",
-        words.join(" "),
-        error.message
-    ))
 }

@@ -1,0 +1,156 @@
+//! A message's statements, and those among them that are about statements: PREPARE, EXECUTE, DEALLOCATE, and CREATE TABLE .. AS, which is two.
+
+use smol_str::SmolStr;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::Error;
+use crate::parse::{self, Reader};
+
+/// A statement of a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    Plain(SmolStr),
+    /// What the parser makes of it.
+    Unreadable(SmolStr, Error),
+    /// PREPARE name (types) AS sql.
+    Prepare {
+        name: SmolStr,
+        types: Vec<String>,
+        sql: SmolStr,
+    },
+    Execute {
+        name: SmolStr,
+        args: Vec<Literal>,
+    },
+    /// None: ALL.
+    Deallocate(Option<SmolStr>),
+    CreateAs {
+        table: SmolStr,
+        query: SmolStr,
+    },
+}
+
+/// An argument of EXECUTE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Literal {
+    Null,
+    /// As the parameter's type reads it.
+    Text(String),
+}
+
+/// The statements of a message, none of them compiled yet.
+pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, Error> {
+    parse::split(sql)?.into_iter().map(piece).collect()
+}
+
+fn piece(text: &str) -> Result<Piece, Error> {
+    let tokens = parse::tokens(text)?;
+    let mut reader = Reader::new(&tokens);
+    let special = if reader.words(&["PREPARE"]) && !reader.words(&["TRANSACTION"]) {
+        prepare(&mut reader, text)?
+    } else if reader.words(&["EXECUTE"]) {
+        execute(&mut reader)?
+    } else if reader.words(&["DEALLOCATE"]) {
+        reader.words(&["PREPARE"]);
+        Some(Piece::Deallocate(if reader.words(&["ALL"]) { None } else { Some(reader.name()?) }))
+    } else if reader.words(&["CREATE", "TABLE"]) {
+        create_as(&mut reader, text)
+    } else {
+        None
+    };
+    if let Some(special) = special {
+        return Ok(special);
+    }
+    Ok(match parse::parse_one(text) {
+        Ok(_) => Piece::Plain(text.into()),
+        Err(error) => Piece::Unreadable(text.into(), unsure(text, error)),
+    })
+}
+
+/// PostgreSQL's grammar is larger than the parser's here: what that cannot read may be a statement all the same.
+fn unsure(text: &str, error: Error) -> Error {
+    if error.sqlstate != "42601" {
+        return error;
+    }
+    let words: Vec<&str> = text.split_whitespace().take(3).collect();
+    Error::refused(format_args!(
+        "what its parser cannot read, or is no SQL: {} .. ({})",
+        words.join(" "),
+        error.message
+    ))
+}
+
+fn prepare(reader: &mut Reader<'_>, text: &str) -> Result<Option<Piece>, Error> {
+    let name = reader.name()?;
+    let mut types = Vec::new();
+    if reader.takes(&Token::LParen) {
+        let mut words = Vec::new();
+        loop {
+            match reader.take() {
+                Some(Token::RParen) => break,
+                Some(Token::Comma) => types.push(std::mem::take(&mut words).join(" ")),
+                Some(token) => words.push(token.to_string().to_lowercase()),
+                None => return reader.unexpected(),
+            }
+        }
+        types.push(words.join(" "));
+    }
+    if !reader.words(&["AS"]) {
+        return reader.unexpected();
+    }
+    Ok(Some(Piece::Prepare { name, types, sql: reader.rest(text).into() }))
+}
+
+fn execute(reader: &mut Reader<'_>) -> Result<Option<Piece>, Error> {
+    let name = reader.name()?;
+    let mut args = Vec::new();
+    if reader.takes(&Token::LParen) {
+        loop {
+            args.push(literal(reader)?);
+            if reader.takes(&Token::RParen) {
+                break;
+            }
+            if !reader.takes(&Token::Comma) {
+                return Err(Error::refused("EXECUTE with an argument that is no literal"));
+            }
+        }
+    }
+    Ok(Some(Piece::Execute { name, args }))
+}
+
+fn literal(reader: &mut Reader<'_>) -> Result<Literal, Error> {
+    if reader.words(&["NULL"]) {
+        return Ok(Literal::Null);
+    }
+    for word in ["true", "false"] {
+        if reader.words(&[word]) {
+            return Ok(Literal::Text(word.to_owned()));
+        }
+    }
+    let sign = if reader.takes(&Token::Minus) { "-" } else { "" };
+    match reader.take() {
+        Some(Token::Number(digits, _)) => Ok(Literal::Text(format!("{sign}{digits}"))),
+        Some(Token::SingleQuotedString(text)) if sign.is_empty() => Ok(Literal::Text(text.clone())),
+        _ => Err(Error::refused("EXECUTE with an argument that is no literal")),
+    }
+}
+
+/// Only of the plain form; others are left to the parser.
+fn create_as(reader: &mut Reader<'_>, text: &str) -> Option<Piece> {
+    let table = reader.name().ok()?;
+    let is_query = reader.words(&["AS"]) && reader.starts_with(&["SELECT", "VALUES", "WITH"]);
+    let query = reader.rest(text);
+    let tail = query.to_ascii_uppercase();
+    let plain = is_query && !tail.ends_with(" DATA");
+    plain.then(|| Piece::CreateAs { table, query: query.into() })
+}
+
+/// The words of a statement that are no quoted text: names, in lower case unless they are quoted.
+pub(super) fn words(tokens: &[TokenWithSpan]) -> Vec<SmolStr> {
+    let word = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) if word.quote_style.is_some() => Some(word.value.as_str().into()),
+        Token::Word(word) => Some(word.value.to_lowercase().into()),
+        _ => None,
+    };
+    tokens.iter().filter_map(word).collect()
+}

@@ -1,0 +1,85 @@
+//! What a setup creates and the model cannot: it is remembered by name, and refused where it is used.
+//!
+//! A setup often makes more than one schedule needs. So a definition that is refused does not fail the setup of a session that asked for this
+//! ([`Server::poison`]): its object, and every table that it mentions, is poisoned until it is dropped. Nobody else may be in a transaction then, or the
+//! definition could have had to wait.
+
+use smol_str::SmolStr;
+
+use super::piece::words;
+use crate::error::Error;
+use crate::parse;
+use crate::plan::{Body, Plan, Utility};
+use crate::server::{Server, SessionId};
+
+/// A definition that cannot be done, by what it leaves behind.
+#[derive(Debug)]
+pub(crate) struct Poison {
+    /// What the model does not support.
+    pub(crate) construct: SmolStr,
+    /// A table, view or sequence that it makes.
+    pub(crate) relation: Option<SmolStr>,
+    pub(crate) function: Option<SmolStr>,
+    /// Those of these words that name a relation are poisoned, too.
+    pub(crate) words: Vec<SmolStr>,
+    /// Rows written to what is poisoned have no other effect.
+    pub(crate) inert: bool,
+    /// What is dropped is not poisoned any more.
+    pub(crate) drops: bool,
+}
+
+/// Words between CREATE and what is created.
+const MODIFIERS: [&str; 9] =
+    ["or", "replace", "temp", "temporary", "unlogged", "unique", "materialized", "constraint", "recursive"];
+
+impl Server {
+    /// From now on definitions that the model refuses do not fail on this session, if nobody else is in a transaction: what they define, and the
+    /// tables that they mention, are refused where they are used.
+    pub fn poison(&mut self, session: SessionId) {
+        self.core.session_mut(session.number()).poisons = true;
+    }
+
+    /// A plan that does instead of `text`, which was refused, what can be done.
+    pub(super) fn poisoned(&self, me: u16, text: &str, refusal: &Error) -> Option<Plan> {
+        let others = self.core.sessions.iter().enumerate().filter(|(number, _)| *number != usize::from(me));
+        if !self.core.session(me).poisons || others.into_iter().any(|(_, other)| other.transaction.is_some()) {
+            return None;
+        }
+        let words = words(&parse::tokens(text).ok()?);
+        let poison = match words.first()?.as_str() {
+            "create" => created(&words)?,
+            "alter" if words.get(1)? == "table" => Poison::of(words, true),
+            "grant" | "revoke" => Poison::of(words, true),
+            "drop" => Poison { drops: true, ..Poison::of(words, true) },
+            "insert" | "update" | "delete" if self.core.catalog.has_inert_poison(&words) => {
+                Poison::of(Vec::new(), true)
+            }
+            _ => return None,
+        };
+        let construct = refusal.message.strip_prefix("the model does not support ").unwrap_or(&refusal.message);
+        let body = Body::Utility(Utility::Poison(Box::new(Poison { construct: construct.into(), ..poison })));
+        Some(Plan { params: Vec::new(), columns: Vec::new(), body })
+    }
+}
+
+impl Poison {
+    fn of(words: Vec<SmolStr>, inert: bool) -> Self {
+        Self { construct: SmolStr::default(), relation: None, function: None, words, inert, drops: false }
+    }
+}
+
+fn created(words: &[SmolStr]) -> Option<Poison> {
+    let mut rest = words[1..].iter().skip_while(|word| MODIFIERS.contains(&word.as_str()));
+    let kind = rest.next()?.as_str();
+    let mut rest = rest.skip_while(|word| ["if", "not", "exists", "concurrently"].contains(&word.as_str()));
+    let name = rest.next().cloned();
+    let poison = Poison::of(words[1..].to_vec(), true);
+    Some(match kind {
+        "table" | "view" | "sequence" => Poison { relation: Some(name?), ..poison },
+        // What stands in its body is not done here.
+        "function" | "procedure" | "aggregate" => Poison { function: Some(name?), words: Vec::new(), ..poison },
+        "index" | "statistics" | "type" | "domain" | "role" | "user" => poison,
+        "trigger" | "rule" | "policy" => Poison { inert: false, ..poison },
+        _ => return None,
+    })
+}

@@ -1,0 +1,141 @@
+//! Executing a message's statements, those about statements among them.
+
+use smol_str::SmolStr;
+
+use super::piece::{Literal, Piece};
+use crate::error::Error;
+use crate::parse;
+use crate::server::{Outcome, Prepared, Server, SessionId};
+use crate::types::text::{parse as read, quote_name, type_name};
+use crate::types::{Type, Value};
+
+/// What became of a statement: what was executed, and its outcome; none: it needs nothing executed.
+type Went = Result<Option<(Prepared, Outcome)>, Error>;
+
+impl Server {
+    pub(super) fn execute_piece(&mut self, me: u16, piece: &Piece) -> Went {
+        match piece {
+            Piece::Plain(text) => self.execute_text(me, text),
+            Piece::Unreadable(text, error) => match self.poisoned(me, text, error) {
+                Some(plan) => self.execute_prepared(me, plan),
+                None => Err(error.clone()),
+            },
+            Piece::Prepare { name, types, sql } => self.prepare_named(me, name, types, sql).map(|()| None),
+            Piece::Execute { name, args } => self.execute_named(me, name, args),
+            Piece::Deallocate(name) => self.deallocate(me, name.as_ref()).map(|()| None),
+            Piece::CreateAs { table, query } => self.create_as(me, table, query).map(|()| None),
+        }
+    }
+
+    /// Prepares and executes one statement.
+    pub(super) fn execute_text(&mut self, me: u16, text: &SmolStr) -> Went {
+        match self.prepare(text) {
+            Ok(prepared) => {
+                let outcome = self.execute(SessionId(u32::from(me)), prepared, &[]);
+                match &outcome {
+                    // Some things are refused when they are executed.
+                    Outcome::Failed(error) if error.is_refusal() => match self.poisoned(me, text, error) {
+                        Some(plan) => self.execute_prepared(me, plan),
+                        None => Ok(Some((prepared, outcome))),
+                    },
+                    _ => Ok(Some((prepared, outcome))),
+                }
+            }
+            Err(error) => match self.poisoned(me, text, &error).filter(|_| error.is_refusal()) {
+                Some(plan) => self.execute_prepared(me, plan),
+                None => Err(error),
+            },
+        }
+    }
+
+    fn execute_prepared(&mut self, me: u16, plan: crate::plan::Plan) -> Went {
+        let prepared = self.adopt(plan);
+        Ok(Some((prepared, self.execute(SessionId(u32::from(me)), prepared, &[]))))
+    }
+
+    /// A failed transaction takes none of these.
+    fn refuse_in_failed(&self, me: u16) -> Result<(), Error> {
+        let failed = self.core.session(me).transaction.as_ref().is_some_and(|open| open.failed);
+        if failed { Err(crate::exec::aborted()) } else { Ok(()) }
+    }
+
+    /// PREPARE: the statement is the session's, and outlives its transaction.
+    fn prepare_named(&mut self, me: u16, name: &SmolStr, types: &[String], sql: &SmolStr) -> Result<(), Error> {
+        self.refuse_in_failed(me)?;
+        let prepared = self.prepare(sql)?;
+        let inferred = self.params(prepared).to_vec();
+        let same = |(ty, declared): (&Type, &String)| type_name(*ty) == *declared || short_name(*ty) == *declared;
+        if types.len() > inferred.len() || !inferred.iter().zip(types).all(same) {
+            return Err(Error::refused("PREPARE with other types than its parameters have by themselves"));
+        }
+        let known = &mut self.core.session_mut(me).prepared;
+        if known.iter().any(|(other, _)| other == name) {
+            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
+        }
+        known.push((name.clone(), sql.clone()));
+        Ok(())
+    }
+
+    fn execute_named(&mut self, me: u16, name: &SmolStr, args: &[Literal]) -> Went {
+        self.refuse_in_failed(me)?;
+        let known = self.core.session(me).prepared.iter().find(|(other, _)| other == name);
+        let missing = || Error::new("26000", format!("prepared statement \"{name}\" does not exist"));
+        let sql = known.map(|(_, sql)| sql.clone()).ok_or_else(missing)?;
+        let prepared = self.prepare(&sql)?;
+        let types = self.params(prepared).to_vec();
+        if types.len() != args.len() {
+            return Err(Error::new("42601", format!("wrong number of parameters for prepared statement \"{name}\"")));
+        }
+        let values = args.iter().zip(types).map(|(arg, ty)| match arg {
+            Literal::Null => Ok(Value::Null),
+            Literal::Text(text) => read(text, ty),
+        });
+        let values = values.collect::<Result<Vec<_>, Error>>()?;
+        Ok(Some((prepared, self.execute(SessionId(u32::from(me)), prepared, &values))))
+    }
+
+    fn deallocate(&mut self, me: u16, name: Option<&SmolStr>) -> Result<(), Error> {
+        self.refuse_in_failed(me)?;
+        let known = &mut self.core.session_mut(me).prepared;
+        let before = known.len();
+        known.retain(|(other, _)| name.is_some_and(|name| name != other));
+        match name {
+            Some(name) if known.len() == before => {
+                Err(Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// CREATE TABLE .. AS is a CREATE TABLE and an INSERT.
+    fn create_as(&mut self, me: u16, table: &SmolStr, query: &SmolStr) -> Result<(), Error> {
+        self.refuse_in_failed(me)?;
+        let columns = crate::compile::compile_parsed(&parse::parse_one(query)?, &self.core.catalog)?.columns;
+        let columns: Vec<String> =
+            columns.iter().map(|(name, ty)| format!("{} {}", quoted(name), type_name(*ty))).collect();
+        let create = format!("CREATE TABLE {} ({})", quoted(table), columns.join(", "));
+        let insert = format!("INSERT INTO {} {query}", quoted(table));
+        if let Some(message) = &mut self.core.session_mut(me).message {
+            message.ahead.extend([create.into(), insert.into()]);
+        }
+        Ok(())
+    }
+}
+
+/// In quotes where it is not plain, and where it might be a reserved word.
+fn quoted(name: &str) -> String {
+    let plain = quote_name(name);
+    if plain.starts_with('"') { plain } else { format!("\"{plain}\"") }
+}
+
+/// What most people call it.
+fn short_name(ty: Type) -> &'static str {
+    use crate::types::Scalar;
+    match ty {
+        Type::Scalar(Scalar::Int2) => "int2",
+        Type::Scalar(Scalar::Int4) => "int",
+        Type::Scalar(Scalar::Int8) => "int8",
+        Type::Scalar(Scalar::Bool) => "bool",
+        _ => "",
+    }
+}
