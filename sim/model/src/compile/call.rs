@@ -114,6 +114,7 @@ impl Builder<'_> {
             refuse_if(!call.is_plain(), "DISTINCT, ORDER BY or FILTER in pg_get_serial_sequence")?;
             return self.serial_sequence(&call.args);
         }
+        refuse_if(name == "row", "ROW inside an expression")?;
         if is_polymorphic(&name) {
             refuse_if(!call.is_plain(), &format!("DISTINCT, ORDER BY or FILTER in {name}"))?;
             let mut args = Vec::with_capacity(call.args.len());

@@ -63,13 +63,12 @@ impl Builder<'_> {
         };
         let mut keys = Vec::with_capacity(columns.len());
         for column in columns {
-            let key = match crate::parse::expression(column) {
-                Some(expr) => self.key_over_row(table, &expr)?,
-                None => {
-                    let name = ident(column);
-                    let missing = || Error::new("42703", format!("column \"{name}\" does not exist"));
-                    Expr::Column { slot: OWN_ROW, column: def.column(&name).ok_or_else(missing)? }
-                }
+            let key = if let Some(expr) = crate::parse::expression(column) {
+                self.key_over_row(table, &expr)?
+            } else {
+                let name = ident(column);
+                let missing = || Error::new("42703", format!("column \"{name}\" does not exist"));
+                Expr::Column { slot: OWN_ROW, column: def.column(&name).ok_or_else(missing)? }
             };
             if !keys.contains(&key) {
                 keys.push(key);

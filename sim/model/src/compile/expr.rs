@@ -57,7 +57,7 @@ impl Builder<'_> {
             A::CompoundFieldAccess { root, access_chain } => self.subscript(root, access_chain),
             A::Function(function) => self.function(function),
             A::Exists { subquery, negated } => self.exists(subquery, *negated),
-            A::Subquery(query) => self.scalar_subquery(query),
+            A::Subquery(query) => self.scalar_subquery(query, false),
             _ => self.predicate(ast),
         }
     }

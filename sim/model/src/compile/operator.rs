@@ -46,7 +46,7 @@ pub(crate) fn comparison_text(op: CompareOp) -> &'static str {
 fn compares(op: CompareOp, ty: Type) -> bool {
     let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;
     match scalar {
-        Scalar::Snapshot | Scalar::Void => false,
+        Scalar::Snapshot | Scalar::Void | Scalar::Record => false,
         Scalar::Xid => matches!(op, CompareOp::Eq | CompareOp::NotEq),
         _ => true,
     }
@@ -54,6 +54,7 @@ fn compares(op: CompareOp, ty: Type) -> bool {
 
 /// Whether values of a type can be sorted.
 pub(super) fn sortable(ty: Type) -> Result<(), Error> {
+    super::refuse_if(ty == Scalar::Record.into(), "an order of records")?;
     if compares(CompareOp::Lt, ty) {
         return Ok(());
     }

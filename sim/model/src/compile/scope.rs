@@ -138,6 +138,8 @@ impl Builder<'_> {
         if twice {
             return Err(Error::new("42712", format!("table name \"{name}\" specified more than once")));
         }
+        let record = source.columns.iter().any(|(_, ty)| *ty == crate::types::Scalar::Record.into());
+        super::refuse_if(record, "a column of records")?;
         self.scope().sources.push(source);
         Ok(())
     }

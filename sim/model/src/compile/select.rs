@@ -206,11 +206,11 @@ impl Builder<'_> {
         for item in list {
             match item {
                 SelectItem::UnnamedExpr(expr) => {
-                    let value = self.expr(expr)?;
+                    let value = self.result(expr)?;
                     results.push((result_name(expr), value));
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    let value = self.expr(expr)?;
+                    let value = self.result(expr)?;
                     results.push((ident(alias), value));
                 }
                 SelectItem::ExprWithAliases { .. } => return Err(Error::refused("several aliases of one expression")),

@@ -2,13 +2,15 @@
 
 use sqlparser::ast;
 
-use super::Builder;
-use super::coerce::BOOL;
+use super::call::{function_name, plain_arg};
+use super::coerce::{BOOL, call};
 use super::operator::comparison_text;
 use super::scope::{Scope, Typed};
+use super::{Builder, refuse_if};
 use crate::error::Error;
+use crate::function::Function;
 use crate::plan::{CompareOp, Expr, SubqueryKind};
-use crate::types::{Type, text};
+use crate::types::{Scalar, Type, Value, text};
 
 impl Builder<'_> {
     /// A query in a scope of its own, inside the present one.
@@ -43,14 +45,43 @@ impl Builder<'_> {
         }
     }
 
+    /// A result of a query: here, too, ROW can stand, and a subquery that gives one.
+    pub(super) fn result(&mut self, expr: &ast::Expr) -> Result<Typed, Error> {
+        match expr {
+            ast::Expr::Function(function) if function_name(&function.name)? == "row" => self.row(function),
+            ast::Expr::Subquery(query) => self.scalar_subquery(query, true),
+            _ => self.expr(expr),
+        }
+    }
+
+    /// ROW(..): the text that it is printed as.
+    fn row(&mut self, function: &ast::Function) -> Result<Typed, Error> {
+        let ast::FunctionArguments::List(list) = &function.args else {
+            return Err(Error::refused("ROW without values"));
+        };
+        let mut parts = vec![Expr::Const(Value::Text("(".into()))];
+        for (place, arg) in list.args.iter().enumerate() {
+            if place > 0 {
+                parts.push(Expr::Const(Value::Text(",".into())));
+            }
+            let value = self.expr(plain_arg(arg)?)?;
+            let value = self.settle(value)?;
+            parts.push(call(Function::RecordField(value.ty), vec![value.expr]));
+        }
+        parts.push(Expr::Const(Value::Text(")".into())));
+        Ok(Typed { expr: call(Function::ConcatAll, parts), ty: Scalar::Record.into() })
+    }
+
     pub(super) fn exists(&mut self, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
         let rows = self.subquery(query)?;
         let kind = SubqueryKind::Exists { negated };
         Ok(Typed { expr: Expr::Subquery { kind, root: rows.root, output: rows.slot, column: 0 }, ty: BOOL })
     }
 
-    pub(super) fn scalar_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
+    /// `result`: it is a result, not a part of an expression.
+    pub(super) fn scalar_subquery(&mut self, query: &ast::Query, result: bool) -> Result<Typed, Error> {
         let (rows, ty) = self.one_column(query)?;
+        refuse_if(!result && ty == Scalar::Record.into(), "a record inside an expression")?;
         Ok(Typed {
             expr: Expr::Subquery { kind: SubqueryKind::Scalar, root: rows.root, output: rows.slot, column: 0 },
             ty,

@@ -195,11 +195,29 @@ impl Core {
                 }
                 "TRUNCATE TABLE"
             }
-            Utility::Poison(poison) => {
-                self.before_ddl(me);
-                self.catalog.poison(poison);
-                "CREATE"
+            Utility::DropSchema { name, cascade, if_exists } => {
+                self.drop_schema(me, name, *cascade, *if_exists)?;
+                "DROP SCHEMA"
             }
+            Utility::CreateIndex { table, index, if_not_exists } => {
+                self.lock_tables(me, &[*table], TableLockMode::Share, false)?;
+                self.before_ddl(me);
+                if self.catalog.create_index(*table, index, *if_not_exists)?.is_some() {
+                    self.build_index(*table, index)?;
+                }
+                "CREATE INDEX"
+            }
+            Utility::DropTable { .. }
+            | Utility::DropSequence { .. }
+            | Utility::AlterTable { .. }
+            | Utility::AlterSequence { .. } => self.alter_or_drop(me, utility)?,
+            _ => self.create(me, utility)?,
+        };
+        Ok(done(CommandTag::Other(tag)))
+    }
+
+    fn alter_or_drop(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
+        Ok(match utility {
             Utility::DropTable { tables, names } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
                 self.before_ddl(me);
@@ -232,26 +250,17 @@ impl Core {
                 self.catalog.redefine_sequence(*sequence, (**def).clone());
                 "ALTER SEQUENCE"
             }
-            Utility::DropSchema { name, cascade, if_exists } => {
-                self.drop_schema(me, name, *cascade, *if_exists)?;
-                "DROP SCHEMA"
-            }
-            Utility::CreateIndex { table, index, if_not_exists } => {
-                self.lock_tables(me, &[*table], TableLockMode::Share, false)?;
-                self.before_ddl(me);
-                if self.catalog.create_index(*table, index, *if_not_exists)?.is_some() {
-                    self.build_index(*table, index)?;
-                }
-                "CREATE INDEX"
-            }
-            _ => self.create(me, utility)?,
-        };
-        Ok(done(CommandTag::Other(tag)))
+            _ => unreachable!("all other utility statements are handled elsewhere"),
+        })
     }
 
     fn create(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
         self.before_ddl(me);
         match utility {
+            Utility::Poison(poison) => {
+                self.catalog.poison(poison);
+                Ok("CREATE")
+            }
             Utility::CreateSchema { name, if_not_exists } => {
                 self.catalog.create_schema(name, *if_not_exists)?;
                 Ok("CREATE SCHEMA")

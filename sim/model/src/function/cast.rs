@@ -15,6 +15,7 @@ pub(super) fn call(function: Function, arg: &Value) -> Result<Value, Error> {
         (Function::Output(ty), value) => {
             Ok(text::print(value, ty).map_or(Value::Null, |text| Value::Text(text.into())))
         }
+        (Function::RecordField(ty), value) => Ok(Value::Text(text::record_field(value, ty).into())),
         (Function::Narrow(to), Value::Int(value)) if text::fits(*value, to) => Ok(Value::Int(*value)),
         (Function::Narrow(to), Value::Int(_)) => Err(out_of_range(to)),
         (Function::IntToNumeric, Value::Int(value)) => Ok(Value::Numeric(numeric::from_int(*value).into())),

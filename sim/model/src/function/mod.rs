@@ -107,6 +107,8 @@ pub(crate) enum Function {
     JsonbBuildObject,
     /// Values as jsonb.
     JsonbBuildArray,
+    /// A value as a field of a record
+    RecordField(Type),
     /// jsonb to a number or boolean
     FromJsonb(Scalar),
     SnapshotXmin,
@@ -124,6 +126,7 @@ impl Function {
                 | Self::Greatest
                 | Self::Least
                 | Self::ConcatAll
+                | Self::RecordField(_)
                 | Self::ArrayCat
                 | Self::ArrayAppend
                 | Self::ArrayPrepend
@@ -150,6 +153,7 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         | Function::Abs(..) => arithmetic::call(function, args),
         Function::Input(..)
         | Function::Output(..)
+        | Function::RecordField(..)
         | Function::Narrow(..)
         | Function::IntToNumeric
         | Function::NumericToInt(..)

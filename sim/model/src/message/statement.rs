@@ -17,7 +17,7 @@ impl Server {
         match piece {
             Piece::Plain(text) => self.execute_text(me, text),
             Piece::Unreadable(text, error) => match self.poisoned(me, text, error) {
-                Some(plan) => self.execute_prepared(me, plan),
+                Some(plan) => Ok(Some(self.execute_plan(me, plan))),
                 None => Err(error.clone()),
             },
             Piece::Prepare { name, types, sql } => self.prepare_named(me, name, types, sql).map(|()| None),
@@ -35,22 +35,22 @@ impl Server {
                 match &outcome {
                     // Some things are refused when they are executed.
                     Outcome::Failed(error) if error.is_refusal() => match self.poisoned(me, text, error) {
-                        Some(plan) => self.execute_prepared(me, plan),
+                        Some(plan) => Ok(Some(self.execute_plan(me, plan))),
                         None => Ok(Some((prepared, outcome))),
                     },
                     _ => Ok(Some((prepared, outcome))),
                 }
             }
             Err(error) => match self.poisoned(me, text, &error).filter(|_| error.is_refusal()) {
-                Some(plan) => self.execute_prepared(me, plan),
+                Some(plan) => Ok(Some(self.execute_plan(me, plan))),
                 None => Err(error),
             },
         }
     }
 
-    fn execute_prepared(&mut self, me: u16, plan: crate::plan::Plan) -> Went {
+    fn execute_plan(&mut self, me: u16, plan: crate::plan::Plan) -> (Prepared, Outcome) {
         let prepared = self.adopt(plan);
-        Ok(Some((prepared, self.execute(SessionId(u32::from(me)), prepared, &[]))))
+        (prepared, self.execute(SessionId(u32::from(me)), prepared, &[]))
     }
 
     /// A failed transaction takes none of these.

@@ -50,10 +50,10 @@ pub(crate) enum Parsed {
 
 /// The only statement of `sql`.
 pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
-    if sql.len() <= TEXT_MAX && sql.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("alter")) {
-        if let Some(own) = own::own(&tokens(sql)?)? {
-            return Ok(Parsed::Own(own));
-        }
+    let alters =
+        sql.len() <= TEXT_MAX && sql.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("alter"));
+    if alters && let Some(own) = own::own(&tokens(sql)?)? {
+        return Ok(Parsed::Own(own));
     }
     let mut statements = parse(sql)?;
     let first = if statements.len() == 1 { statements.pop() } else { None };

@@ -49,6 +49,8 @@ pub enum Scalar {
     Regclass,
     /// `pg_snapshot`
     Snapshot,
+    /// `record`: what ROW makes, as it is printed; it stands in results and nowhere else
+    Record,
     /// `void`, what `pg_advisory_lock` returns
     Void,
     /// A literal or parameter whose type nothing has told yet; none is left once a statement is compiled

@@ -29,6 +29,7 @@ pub(crate) fn scalar_name(scalar: Scalar) -> &'static str {
         Scalar::Oid => "oid",
         Scalar::Regclass => "regclass",
         Scalar::Snapshot => "pg_snapshot",
+        Scalar::Record => "record",
         Scalar::Void => "void",
         Scalar::Unknown => "unknown",
     }
@@ -86,6 +87,16 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
 }
 
+/// A field of a record, as the record prints it. Source: PostgreSQL, src/backend/utils/adt/rowtypes.c, `record_out`.
+pub(crate) fn record_field(value: &Value, ty: Type) -> String {
+    let Some(text) = print(value, ty) else { return String::new() };
+    let special = |c: char| matches!(c, '"' | '\\' | '(' | ')' | ',') || is_space(c);
+    if !text.is_empty() && !text.contains(special) {
+        return text;
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\"\""))
+}
+
 /// Input: what `'text'::type` gives.
 pub(crate) fn parse(text: &str, ty: Type) -> Result<Value, Error> {
     match ty {
@@ -125,6 +136,7 @@ fn parse_scalar(text: &str, scalar: Scalar) -> Result<Value, Error> {
         Scalar::Snapshot => {
             parse_snapshot(text).map(|snapshot| Value::Snapshot(Arc::new(snapshot))).ok_or_else(invalid)
         }
+        Scalar::Record => Err(Error::refused("a value of type record")),
         Scalar::Void => Err(Error::refused("a value of type void")),
     }
 }
