@@ -31,6 +31,7 @@ pub(super) struct Reset {
 }
 
 struct Table {
+    id: u32,
     /// Schema and name, quoted.
     name: String,
     /// So much of its page was in use when last seen.
@@ -68,7 +69,7 @@ impl Reset {
         runtime.block_on(async {
             control.batch(&format!("CREATE SCHEMA {BASELINE}")).await?;
             let (mut tables, mut refill) = (Vec::new(), Vec::new());
-            for (number, (name, columns)) in tables_of(control).await?.into_iter().enumerate() {
+            for (number, (id, name, columns)) in tables_of(control).await?.into_iter().enumerate() {
                 let copy = format!("{BASELINE}.t{number}");
                 control.batch(&format!("CREATE TABLE {copy} AS SELECT {columns} FROM {name}")).await?;
                 if control.query(&format!("SELECT EXISTS (SELECT FROM {copy})")).await?[0].get(0) {
@@ -76,7 +77,7 @@ impl Reset {
                         "INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {copy}"
                     ));
                 }
-                tables.push(Table { name, used: 0, growth: 0 });
+                tables.push(Table { id, name, used: 0, growth: 0 });
             }
             refill.extend(sequences_of(control).await?);
             let mut flight = vec![control.prepare("BEGIN").await?];
@@ -104,7 +105,7 @@ impl Reset {
             table.found(rows);
         }
         self.runs += 1;
-        let pages = |table: usize| found[1][0].get::<_, i64>(table);
+        let pages = |table: usize| found[1][table].get::<_, i64>(0);
         let large: Vec<usize> = (0..self.tables.len()).filter(|&table| pages(table) > 1).collect();
         if large.is_empty() && self.runs < self.runs_max && !self.tables.iter().any(Table::is_narrow) {
             return Ok(());
@@ -144,15 +145,13 @@ impl Reset {
     }
 }
 
-/// One row, with each table's pages.
+/// A row a table: its pages. By ids at run time: a plan that names tables is made anew when one of them was truncated.
 fn pages_of(tables: &[Table]) -> String {
-    let pages: Vec<String> = tables
-        .iter()
-        .map(|table| {
-            format!("pg_relation_size('{}') / current_setting('block_size')::int", table.name.replace('\'', "''"))
-        })
-        .collect();
-    format!("SELECT {}", pages.join(", "))
+    let ids: Vec<String> = tables.iter().map(|table| table.id.to_string()).collect();
+    format!(
+        "SELECT pg_relation_size(t.id::regclass) / current_setting('block_size')::int FROM unnest(ARRAY[{}]::oid[]) AS t (id)",
+        ids.join(", ")
+    )
 }
 
 /// `(0,17)`: the line in the page.
@@ -164,13 +163,13 @@ fn deletion_of(table: &Table) -> String {
 }
 
 /// The setup's tables in the order in which they were made, with their columns that are not generated.
-async fn tables_of(control: &Control) -> Result<Vec<(String, String)>, String> {
-    const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname), \
+async fn tables_of(control: &Control) -> Result<Vec<(u32, String, String)>, String> {
+    const TABLES: &str = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), \
          coalesce((SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a \
            WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''), '') \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY c.oid";
-    Ok(control.query(TABLES).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(control.query(TABLES).await?.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
 /// Sets all sequences, if there are any.
