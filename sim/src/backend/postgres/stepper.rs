@@ -24,11 +24,8 @@ use tokio::runtime::Runtime;
 
 use super::control::Control;
 
-/// Most statements answer sooner; asking who blocks them would only slow them down. Of a statement that seldom waits, and of one that
-/// nobody holds anything against, more so.
+/// Most statements answer sooner; asking who blocks them would only slow them down.
 const ANSWER_SOON: Duration = Duration::from_micros(150);
-const ANSWER_SOON_SELDOM: Duration = Duration::from_millis(1);
-const ANSWER_SOON_ALONE: Duration = Duration::from_millis(10);
 /// How long somebody who goes on is waited for before the next look. (The runtime's timers count milliseconds.)
 const ANSWER_LATE: Duration = Duration::from_millis(1);
 /// No step takes longer, or it is an error.
@@ -71,7 +68,7 @@ struct Busy<C, A> {
     blockers: Vec<usize>,
 }
 
-/// How likely a statement is to wait. It decides when is looked first, and nothing else.
+/// How likely a statement is to wait. It decides for how many milliseconds is slept before the first look, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
     /// As any write or lock, where somebody holds something.
@@ -169,7 +166,17 @@ impl<C, A> Stepper<C, A> {
         releases: impl FnOnce(&A) -> bool,
     ) -> Result<Sent<A>, String> {
         let mut answers = BTreeMap::new();
-        self.spin(session, waits, &mut answers);
+        self.spin(session, &mut answers);
+        let patience = match waits {
+            Waits::Maybe => 0,
+            Waits::Seldom => 1,
+            Waits::Hardly => 10,
+        };
+        for _ in 0..patience {
+            if answers.is_empty() {
+                self.collect(&mut answers);
+            }
+        }
         // Whoever waits, waits for a lock that was held before this statement was sent: while that is held, nothing has changed for them.
         let settled = answers.len() == 1 && answers.get(&number).is_some_and(|(_, answer)| !releases(answer));
         if !settled {
@@ -266,20 +273,13 @@ impl<C, A> Stepper<C, A> {
     }
 
     /// Waits for an answer of `session`, but not for long. Busily: to sleep and be woken takes longer than most statements.
-    fn spin(&mut self, session: usize, waits: Waits, answers: &mut BTreeMap<u64, (usize, A)>) {
-        let soon = match waits {
-            Waits::Maybe => ANSWER_SOON,
-            Waits::Seldom => ANSWER_SOON_SELDOM,
-            Waits::Hardly => ANSWER_SOON_ALONE,
-        };
+    fn spin(&mut self, session: usize, answers: &mut BTreeMap<u64, (usize, A)>) {
         let sessions = &mut self.sessions;
         self.runtime.block_on(async {
             let begin = now();
-            while matches!(sessions[&session].state, State::Busy(_)) && begin.elapsed() < soon {
+            while matches!(sessions[&session].state, State::Busy(_)) && begin.elapsed() < ANSWER_SOON {
                 poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))).await;
                 tokio::task::yield_now().await;
-                // Where processors are few, the server's process may wait for this one.
-                std::thread::yield_now();
             }
         });
     }
