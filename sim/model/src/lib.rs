@@ -89,6 +89,6 @@ mod settings;
 mod types;
 
 pub use error::{Error, FEATURE_NOT_SUPPORTED};
-pub use message::{Notice, Reply, Returned, Severity};
+pub use message::{Notice, Reply, Returned, Severity, Touch};
 pub use server::{Answer, CommandTag, Outcome, Prepared, Rows, Server, SessionId, TableHandle};
 pub use types::{Numeric, PgSnapshot, Scalar, Type, Value};

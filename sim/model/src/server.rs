@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::exec::{self, Flow};
 use crate::lock::End;
 use crate::lock::Locks;
-use crate::message::Piece;
+use crate::message::{Piece, Touch};
 use crate::mvcc::{Serializable, Table, Xacts};
 use crate::plan::{Body, Plan};
 use crate::sequence::Sequence;
@@ -119,6 +119,9 @@ pub(crate) struct Core {
     pub(crate) xacts: Xacts,
     pub(crate) locks: Locks,
     pub(crate) serializable: Serializable,
+    /// Whether [`Core::touch`] is kept.
+    pub(crate) watches: bool,
+    pub(crate) touch: Touch,
     pub(crate) sessions: Vec<Session>,
     /// Microseconds since the Unix epoch, virtual.
     pub(crate) clock: i64,
@@ -179,6 +182,8 @@ impl Server {
             xacts: Xacts::new(),
             locks: Locks::default(),
             serializable: Serializable::default(),
+            watches: false,
+            touch: Touch::default(),
             sessions: Vec::new(),
             clock: FIRST_CLOCK,
             commits: 0,

@@ -91,6 +91,8 @@ pub(crate) struct Transaction {
     truncated: Vec<(TableId, Table)>,
     /// Where sequences stood that TRUNCATE .. RESTART IDENTITY has put back.
     pub(crate) restarted: Vec<(SequenceId, Sequence)>,
+    /// Tables that it has touched, if that is watched.
+    pub(crate) touched: Vec<TableId>,
     /// Whether any statement has taken a snapshot.
     pub(crate) has_snapshot: bool,
     /// Transaction-level advisory locks, in the order in which they were taken.
@@ -167,6 +169,7 @@ impl Transaction {
         self.restarted.clear();
         self.has_snapshot = false;
         self.advisory.clear();
+        self.touched.clear();
     }
 
     /// The ids that it has.
@@ -253,6 +256,9 @@ impl Core {
         let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
         let committed = state == State::Committed;
         self.serializable.end(me, committed);
+        if self.watches {
+            self.touch_end(&mut transaction.touched);
+        }
         if committed && transaction.xid != NO_XID {
             self.commits += 1;
             // Whoever writes to a table holds such a lock on it until now.

@@ -219,6 +219,7 @@ Examples:
   skiptrace spec lost-update.spec --on model --on postgres    both, and the difference if there is one
   skiptrace spec nowait-4.spec --expect nowait-4.out --expect nowait-4_1.out
                                                               the difference from the nearest of two outputs
+  skiptrace spec lost-update.spec --all-permutations          every order, and the outcomes that they have
 
 A spec file:
   setup    { CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0); }
@@ -247,6 +248,10 @@ pub(crate) struct Spec {
     /// Where to run; both, to compare them
     #[arg(long, value_name = "ON", default_value = "model")]
     pub(crate) on: Vec<On>,
+    /// Take every order of the steps, not those that the file lists, and show what they come to. Orders that cannot come to
+    /// anything new are left out on the model
+    #[arg(long, conflicts_with = "expect")]
+    pub(crate) all_permutations: bool,
     /// Print how the output differs from this file's; given several times, from the nearest of them
     #[arg(long, value_name = "FILE")]
     pub(crate) expect: Vec<PathBuf>,

@@ -11,6 +11,7 @@ mod progress;
 mod replay;
 mod run;
 mod spec;
+mod spec_all;
 mod status;
 mod verify;
 

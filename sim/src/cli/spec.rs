@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::{Format, On, Spec as Args};
 use super::ground::Ground;
 use super::progress::{Progress, Stopwatch};
+use super::spec_all::all_permutations;
 use super::{Context, Failure};
 use crate::backend::BackendError;
 use crate::backend::messages::{Messages, ModelMessages, PostgresMessages, Trouble};
@@ -35,8 +36,14 @@ pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failu
     for on in backends {
         grounds.push((on, Ground::acquire(on)?));
     }
-    let job = Job { format: args.format, grounds, expected };
     let mut tally = Tally::default();
+    if args.all_permutations {
+        for (file, spec) in &specs {
+            all_permutations(args.format, file, spec, &grounds, context, &mut tally)?;
+        }
+        return Ok(tally.exit());
+    }
+    let job = Job { format: args.format, grounds, expected };
     for (file, spec) in &specs {
         run_file(&job, file, spec, context, &mut tally)?;
     }
@@ -56,7 +63,7 @@ fn read(file: &Path) -> Result<Spec, Failure> {
 /// What has been found in all files.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "any of them may be true")]
-struct Tally {
+pub(super) struct Tally {
     differs: bool,
     stuck: bool,
     refused: bool,
@@ -64,6 +71,10 @@ struct Tally {
 }
 
 impl Tally {
+    pub(super) fn note_difference(&mut self, differs: bool) {
+        self.differs |= differs;
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self { setup_failed: true, .. } => Exit::Usage,
@@ -76,9 +87,9 @@ impl Tally {
 }
 
 /// A file's permutations on one database.
-struct FileRun {
-    on: On,
-    runs: Vec<PermutationRun>,
+pub(super) struct FileRun {
+    pub(super) on: On,
+    pub(super) runs: Vec<PermutationRun>,
 }
 
 /// What is to be done with each file.
@@ -130,18 +141,8 @@ fn run_on(
     prints: bool,
     context: &mut Context<'_>,
 ) -> Result<Vec<PermutationRun>, Failure> {
-    let lost = |message: String| Failure::from(BackendError::Environment(message));
-    let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let mut database: Box<dyn Messages + '_> = match ground {
-        Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
-        Ground::Postgres(bed) => {
-            match PostgresMessages::open(bed, &format!("isolation/{name}"), &connection_names(spec)) {
-                Ok(database) => Box::new(database),
-                Err(Trouble::Environment(message)) => return Err(lost(message)),
-                Err(other) => return Err(lost(format!("{other:?}"))),
-            }
-        }
-    };
+    let name = name(file);
+    let mut database = open(&name, spec, ground)?;
     let permutations: Vec<Vec<PermutationStep>> = spec.interleavings();
     let terminal = context.err.is_terminal() && !(prints && context.out.is_terminal());
     let progress = Progress::new(&name, Some(permutations.len() as u64), Stopwatch::start(), terminal);
@@ -162,8 +163,30 @@ fn run_on(
     Ok(runs)
 }
 
+pub(super) fn lost(message: String) -> Failure {
+    Failure::from(BackendError::Environment(message))
+}
+
+pub(super) fn name(file: &Path) -> String {
+    file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Connections for a spec's sessions.
+pub(super) fn open<'g>(name: &str, spec: &Spec, ground: &'g Ground) -> Result<Box<dyn Messages + 'g>, Failure> {
+    Ok(match ground {
+        Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
+        Ground::Postgres(bed) => {
+            match PostgresMessages::open(bed, &format!("isolation/{name}"), &connection_names(spec)) {
+                Ok(database) => Box::new(database),
+                Err(Trouble::Environment(message)) => return Err(lost(message)),
+                Err(other) => return Err(lost(format!("{other:?}"))),
+            }
+        }
+    })
+}
+
 /// Says on standard error what has not ended well.
-fn complain(file: &Path, run: &FileRun, context: &mut Context<'_>, tally: &mut Tally) {
+pub(super) fn complain(file: &Path, run: &FileRun, context: &mut Context<'_>, tally: &mut Tally) {
     let file = file.display();
     let mut refused: Vec<(&str, Vec<&PermutationRun>)> = Vec::new();
     for one in &run.runs {
@@ -221,12 +244,7 @@ struct Line<'l> {
 
 fn json(file: &Path, run: &FileRun, comparison: Option<&Comparison>, context: &mut Context<'_>) {
     for (number, one) in run.runs.iter().enumerate() {
-        let (end, reason) = match &one.end {
-            End::Done => ("done", None),
-            End::Refused(construct) => ("refused", Some(construct.as_str())),
-            End::Stuck(what) => ("stuck", Some(what.as_str())),
-            End::SetupFailed(message) => ("setup_failed", Some(message.as_str())),
-        };
+        let (end, reason) = one.end.words();
         let line = Line {
             file: file.display().to_string(),
             on: run.on.name(),

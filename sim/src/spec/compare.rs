@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn run(output: &str, end: End) -> PermutationRun {
-        PermutationRun { steps: Vec::new(), output: output.to_owned(), complaints: Vec::new(), end }
+        PermutationRun { steps: Vec::new(), output: output.to_owned(), told: Vec::new(), complaints: Vec::new(), end }
     }
 
     #[test]

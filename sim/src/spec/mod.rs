@@ -21,6 +21,7 @@
 //! Source: PostgreSQL, src/test/isolation/README, specparse.y, specscanner.l and isolationtester.c.
 
 pub mod compare;
+pub mod explore;
 mod parse;
 mod print;
 pub mod run;

@@ -21,6 +21,26 @@ pub enum End {
     SetupFailed(String),
 }
 
+impl End {
+    /// In a word, and the reason.
+    pub fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Done => ("done", None),
+            Self::Refused(construct) => ("refused", Some(construct)),
+            Self::Stuck(what) => ("stuck", Some(what)),
+            Self::SetupFailed(message) => ("setup_failed", Some(message)),
+        }
+    }
+}
+
+/// Who takes the next step, in a run whose permutation is not known beforehand.
+pub(super) trait Chooser {
+    /// The next step of one of these sessions, which are not waiting, is taken; none: the rest of this run is another's.
+    fn choose(&mut self, ready: &[usize]) -> Option<usize>;
+    /// It was taken; two that touched something commute or they do not.
+    fn took(&mut self, touched: usize, commute: &dyn Fn(usize, usize) -> bool);
+}
+
 /// A permutation that was run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermutationRun {
@@ -28,6 +48,8 @@ pub struct PermutationRun {
     pub steps: Vec<String>,
     /// What isolationtester prints; where it did not end well: as far as it came.
     pub output: String,
+    /// What each session was told, in the order of the sessions: what does not depend on who printed first.
+    pub told: Vec<String>,
     /// What went to standard error, of teardowns that failed.
     pub complaints: Vec<String>,
     /// How it ended.
@@ -64,34 +86,21 @@ pub fn permutation(
     database: &mut dyn Messages,
 ) -> Result<PermutationRun, String> {
     let names: Vec<String> = steps.iter().map(|step| spec.step(step.step).name.clone()).collect();
-    let output = format!("\nstarting permutation: {}\n", names.join(" "));
-    let mut run = Run {
-        spec,
-        steps,
-        database,
-        output,
-        complaints: Vec::new(),
-        at: String::new(),
-        active: vec![None; spec.sessions.len()],
-        waiting: Vec::new(),
-        notices: vec![0; spec.sessions.len()],
-        targets: vec![Vec::new(); steps.len()],
-        any_new_notice: false,
-    };
-    let end = match run.run() {
-        Ok(end) => end,
-        Err(Trouble::Refused(construct)) => End::Refused(construct),
-        Err(Trouble::Stuck) => End::Stuck(std::mem::take(&mut run.at)),
-        Err(Trouble::Environment(message)) => return Err(message),
-    };
-    let Run { output, complaints, .. } = run;
-    if matches!(end, End::Refused(_) | End::Stuck(_)) {
-        // What was left behind would be in the next one's way.
-        if let Err(Trouble::Environment(message)) = database.restart() {
-            return Err(message);
-        }
-    }
-    Ok(PermutationRun { steps: names, output, complaints, end })
+    let mut run = Run::new(spec, steps.to_vec(), database);
+    let end = run.run(None);
+    run.finish(&names, end).map(|run| run.expect("it was run to its end"))
+}
+
+/// The same, of steps that are chosen as it goes; none: it was redundant.
+pub(super) fn chosen(
+    spec: &Spec,
+    database: &mut dyn Messages,
+    chooser: &mut dyn Chooser,
+) -> Result<Option<PermutationRun>, String> {
+    let mut run = Run::new(spec, Vec::new(), database);
+    let end = run.run(Some(chooser));
+    let names: Vec<String> = run.steps.iter().map(|step| spec.step(step.step).name.clone()).collect();
+    run.finish(&names, end)
 }
 
 /// A step in the permutation, by place.
@@ -99,9 +108,10 @@ type Place = usize;
 
 struct Run<'r> {
     spec: &'r Spec,
-    steps: &'r [PermutationStep],
+    steps: Vec<PermutationStep>,
     database: &'r mut dyn Messages,
     output: String,
+    told: Vec<String>,
     complaints: Vec<String>,
     /// What is waited for.
     at: String,
@@ -116,22 +126,69 @@ struct Run<'r> {
     any_new_notice: bool,
 }
 
-impl Run<'_> {
-    fn run(&mut self) -> Result<End, Trouble> {
+impl<'r> Run<'r> {
+    fn new(spec: &'r Spec, steps: Vec<PermutationStep>, database: &'r mut dyn Messages) -> Self {
+        let (sessions, places) = (spec.sessions.len(), steps.len());
+        Self {
+            spec,
+            steps,
+            database,
+            output: String::new(),
+            told: vec![String::new(); sessions],
+            complaints: Vec::new(),
+            at: String::new(),
+            active: vec![None; sessions],
+            waiting: Vec::new(),
+            notices: vec![0; sessions],
+            targets: vec![Vec::new(); places],
+            any_new_notice: false,
+        }
+    }
+
+    /// What has become of it; none: it was redundant.
+    fn finish(self, names: &[String], end: Result<Option<End>, Trouble>) -> Result<Option<PermutationRun>, String> {
+        let end = match end {
+            Ok(end) => end,
+            Err(Trouble::Refused(construct)) => Some(End::Refused(construct)),
+            Err(Trouble::Stuck) => Some(End::Stuck(self.at)),
+            Err(Trouble::Environment(message)) => return Err(message),
+        };
+        if !matches!(end, Some(End::Done | End::SetupFailed(_))) {
+            // What was left behind would be in the next one's way.
+            if let Err(Trouble::Environment(message)) = self.database.restart() {
+                return Err(message);
+            }
+        }
+        let steps = names.to_vec();
+        let output = format!("\nstarting permutation: {}\n{}", steps.join(" "), self.output);
+        let (told, complaints) = (self.told, self.complaints);
+        Ok(end.map(|end| PermutationRun { steps, output, told, complaints, end }))
+    }
+
+    fn run(&mut self, chooser: Option<&mut dyn Chooser>) -> Result<Option<End>, Trouble> {
         let spec = self.spec;
         for sql in &spec.setups {
             if let Err(error) = self.exec(0, sql, "the setup")? {
-                return Ok(End::SetupFailed(format!("setup failed: {error}")));
+                return Ok(Some(End::SetupFailed(format!("setup failed: {error}"))));
             }
         }
         for (number, session) in spec.sessions.iter().enumerate() {
             let Some(sql) = &session.setup else { continue };
             if let Err(error) = self.exec(number + 1, sql, &format!("the setup of session {}", session.name))? {
-                return Ok(End::SetupFailed(format!("setup of session {} failed: {error}", session.name)));
+                return Ok(Some(End::SetupFailed(format!("setup of session {} failed: {error}", session.name))));
             }
         }
-        for place in 0..self.steps.len() {
-            self.step(place)?;
+        match chooser {
+            None => {
+                for place in 0..self.steps.len() {
+                    self.step(place)?;
+                }
+            }
+            Some(chooser) => {
+                if !self.choose_steps(chooser)? {
+                    return Ok(None);
+                }
+            }
         }
         "the last steps".clone_into(&mut self.at);
         self.complete_waiting(Patience::UntilAnswered)?;
@@ -150,7 +207,36 @@ impl Run<'_> {
         {
             self.complaints.push(format!("teardown failed: {error}"));
         }
-        Ok(End::Done)
+        Ok(Some(End::Done))
+    }
+
+    /// Takes every session's steps, in an order that is chosen; false: the rest is redundant. A session that waits takes no step; where all
+    /// that have steps left wait, time passes.
+    fn choose_steps(&mut self, chooser: &mut dyn Chooser) -> Result<bool, Trouble> {
+        let mut next = vec![0; self.spec.sessions.len()];
+        self.database.touched();
+        loop {
+            let left = |session: &usize| next[*session] < self.spec.sessions[*session].steps.len();
+            let with_steps: Vec<usize> = (0..next.len()).filter(left).collect();
+            if with_steps.is_empty() {
+                return Ok(true);
+            }
+            let ready: Vec<usize> = with_steps.into_iter().filter(|session| self.active[*session].is_none()).collect();
+            if ready.is_empty() {
+                "every session".clone_into(&mut self.at);
+                self.database.pass_time()?;
+                self.complete_waiting(Patience::UntilBlocked)?;
+                continue;
+            }
+            let Some(session) = chooser.choose(&ready) else { return Ok(false) };
+            let step = StepId { session, step: next[session] };
+            next[session] += 1;
+            self.steps.push(PermutationStep { step, markers: Vec::new() });
+            self.targets.push(Vec::new());
+            self.step(self.steps.len() - 1)?;
+            let touched = self.database.touched();
+            chooser.took(touched, &|one, other| self.database.commute(one, other));
+        }
     }
 
     fn name(&self, place: Place) -> &str {
@@ -181,6 +267,7 @@ impl Run<'_> {
             let Some(session) = connection.checked_sub(1) else { continue };
             let line = format!("{}: {notice}", self.spec.sessions[session].name);
             self.output += &line;
+            self.told[session] += &line;
             self.notices[session] += 1;
             self.any_new_notice = true;
         }
@@ -261,7 +348,10 @@ impl Run<'_> {
         let line = format!("step {}: {completed}\n", step.name);
         self.output += &line;
         let answer = self.database.answer(session + 1)?;
+        let before = self.output.len();
         self.print(session, answer);
+        self.told[session] += &format!("step {}:\n", step.name);
+        self.told[session] += &self.output[before..];
         self.active[session] = None;
         Ok(true)
     }

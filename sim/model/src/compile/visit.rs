@@ -182,3 +182,8 @@ pub(crate) fn reads_and_writes(nodes: &[Node]) -> (Vec<TableId>, Vec<TableId>) {
     }
     (reads, writes)
 }
+
+/// Whether any node looks at, or changes, more than tables.
+pub(crate) fn has_volatile(nodes: &[Node]) -> bool {
+    nodes.iter().any(|node| matches!(node, Node::ViewScan { .. }) || node_children(node).0.into_iter().any(is_volatile))
+}

@@ -304,6 +304,9 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
     let query = match &plan.body {
         Body::Query(query) => query,
         Body::Utility(utility) => {
+            if core.watches {
+                core.touch_utility(utility);
+            }
             return match core.run_utility(me, utility) {
                 Ok(answer) => Flow::Done(answer),
                 Err(Interrupt::Wait) => Flow::Waits,
@@ -347,6 +350,9 @@ impl Exec<'_> {
                 self.act.at += 1;
             }
             self.core.take_snapshot(self.me, &mut self.act.snapshot);
+            if self.core.watches {
+                self.core.touch_query(self.me, self.query);
+            }
             if self.isolation() == Isolation::Serializable {
                 let (reads, writes) = crate::compile::visit::reads_and_writes(&self.query.nodes);
                 self.core.serializable.note(self.me, &reads, &writes)?;

@@ -8,6 +8,7 @@
 mod piece;
 mod poison;
 mod statement;
+mod touch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::types::{Scalar, Type, Value};
 
 pub(crate) use piece::Piece;
 pub(crate) use poison::Poison;
+pub use touch::Touch;
 
 /// How much a [`Notice`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,16 @@ impl Server {
             }
         }
         None
+    }
+
+    /// Notes from now on what messages touch, for [`Server::take_touch`].
+    pub fn watch_touches(&mut self) {
+        self.core.watches = true;
+    }
+
+    /// What was touched since this was last asked, by whatever session.
+    pub fn take_touch(&mut self) -> Touch {
+        std::mem::take(&mut self.core.touch)
     }
 
     /// What a session was told since this was last asked.

@@ -27,6 +27,12 @@ pub trait Messages {
     /// What came on a connection beside answers since this was last asked, a message each, as libpq words it.
     fn notices(&mut self, connection: usize) -> Vec<String>;
 
+    /// A number for what was touched since this was last asked; [`Messages::commute`] knows it.
+    fn touched(&mut self) -> usize;
+
+    /// Whether two messages of two connections that touched this, one after the other, come to the same in either order. False: who knows.
+    fn commute(&self, one: usize, other: usize) -> bool;
+
     /// Lets time pass: for somebody who waits for something that only time can bring.
     fn pass_time(&mut self) -> Result<(), Trouble>;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use skiptrace_model::{Reply, Server, SessionId};
+use skiptrace_model::{Reply, Server, SessionId, Touch};
 
 use super::{Answer, Messages, Part, Patience, Table, Trouble};
 
@@ -12,6 +12,10 @@ pub struct ModelMessages {
     connections: Vec<SessionId>,
     /// Replies that nobody has fetched, by connection.
     replies: BTreeMap<usize, Reply>,
+    /// Something waited, went on or failed: then the order may matter, whatever was touched.
+    entangled: bool,
+    /// By the numbers that were given out.
+    touches: Vec<Touch>,
 }
 
 impl ModelMessages {
@@ -19,14 +23,16 @@ impl ModelMessages {
     pub fn new(connections: usize) -> Self {
         let mut server = Server::new();
         server.heed_deadlock_timeout();
+        server.watch_touches();
         let connections: Vec<SessionId> = (0..connections).map(|_| server.connect()).collect();
         // Setups make more than each permutation needs.
         connections.iter().take(1).for_each(|control| server.poison(*control));
-        Self { server, connections, replies: BTreeMap::new() }
+        Self { server, connections, replies: BTreeMap::new(), entangled: false, touches: Vec::new() }
     }
 
     /// Lets everybody go on who can.
     fn settle(&mut self) -> Result<(), Trouble> {
+        self.entangled |= self.server.has_woken();
         while let Some((session, reply)) = self.server.next_reply() {
             let connection = self.connections.iter().position(|known| *known == session).expect("a connection of ours");
             self.keep(connection, reply)?;
@@ -38,6 +44,7 @@ impl ModelMessages {
         if let Some(error) = reply.error.as_ref().filter(|error| error.is_refusal()) {
             return Err(Trouble::Refused(error.message.clone()));
         }
+        self.entangled |= reply.error.is_some();
         self.replies.insert(connection, reply);
         Ok(())
     }
@@ -45,14 +52,16 @@ impl ModelMessages {
 
 impl Messages for ModelMessages {
     fn restart(&mut self) -> Result<(), Trouble> {
-        *self = Self::new(self.connections.len());
+        let touches = std::mem::take(&mut self.touches);
+        *self = Self { touches, ..Self::new(self.connections.len()) };
         Ok(())
     }
 
     fn send(&mut self, connection: usize, sql: &str) -> Result<(), Trouble> {
         assert!(!self.replies.contains_key(&connection), "connection {connection} has an answer to fetch");
-        if let Some(reply) = self.server.send(self.connections[connection], sql) {
-            self.keep(connection, reply)?;
+        match self.server.send(self.connections[connection], sql) {
+            Some(reply) => self.keep(connection, reply)?,
+            None => self.entangled = true,
         }
         self.settle()
     }
@@ -88,6 +97,19 @@ impl Messages for ModelMessages {
     fn notices(&mut self, connection: usize) -> Vec<String> {
         let notices = self.server.take_notices(self.connections[connection]);
         notices.into_iter().map(|notice| format!("{}:  {}\n", notice.severity, notice.message)).collect()
+    }
+
+    fn touched(&mut self) -> usize {
+        let touch = self.server.take_touch();
+        let touch = if std::mem::take(&mut self.entangled) { Touch::everything() } else { touch };
+        self.touches.iter().position(|known| *known == touch).unwrap_or_else(|| {
+            self.touches.push(touch);
+            self.touches.len() - 1
+        })
+    }
+
+    fn commute(&self, one: usize, other: usize) -> bool {
+        self.touches[one].is_independent_of(&self.touches[other])
     }
 
     fn pass_time(&mut self) -> Result<(), Trouble> {

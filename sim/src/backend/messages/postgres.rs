@@ -237,6 +237,14 @@ impl Messages for PostgresMessages<'_> {
         std::mem::take(&mut inbox.notices)
     }
 
+    fn touched(&mut self) -> usize {
+        0
+    }
+
+    fn commute(&self, _one: usize, _other: usize) -> bool {
+        false
+    }
+
     fn pass_time(&mut self) -> Result<(), Trouble> {
         self.idle += 1;
         if self.idle > self.looks_max {
