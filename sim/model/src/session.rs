@@ -92,7 +92,7 @@ pub(crate) struct Transaction {
     /// Where sequences stood that TRUNCATE .. RESTART IDENTITY has put back.
     pub(crate) restarted: Vec<(SequenceId, Sequence)>,
     /// Tables that it has touched, if that is watched.
-    pub(crate) touched: Vec<TableId>,
+    pub(crate) touched: Vec<SmolStr>,
     /// Whether any statement has taken a snapshot.
     pub(crate) has_snapshot: bool,
     /// Transaction-level advisory locks, in the order in which they were taken.

@@ -350,7 +350,8 @@ impl<'r> Run<'r> {
         let answer = self.database.answer(session + 1)?;
         let before = self.output.len();
         self.print(session, answer);
-        self.told[session] += &format!("step {}:\n", step.name);
+        let heading = format!("step {}:\n", step.name);
+        self.told[session] += &heading;
         self.told[session] += &self.output[before..];
         self.active[session] = None;
         Ok(true)

@@ -3,6 +3,8 @@
 //! What was written is seen by others when its transaction ends; until then two messages meet only where they write to, or lock rows of, one table. Whatever
 //! is not known so well counts as touching everything: waits, waking others, errors, DDL, sequences, functions that look at transaction ids.
 
+use smol_str::SmolStr;
+
 use crate::catalog::TableId;
 use crate::plan::{Isolation, Query, Utility};
 use crate::server::Core;
@@ -12,10 +14,11 @@ use crate::server::Core;
 pub struct Touch {
     /// Anything at all, as far as is known.
     everything: bool,
-    reads: Vec<TableId>,
-    writes: Vec<TableId>,
+    /// Tables by name: the same table, made anew by another setup, has another number.
+    reads: Vec<SmolStr>,
+    writes: Vec<SmolStr>,
     /// A transaction has ended, and this is what it had touched.
-    published: Vec<TableId>,
+    published: Vec<SmolStr>,
     /// It read under a snapshot that later messages keep.
     keeps_snapshot: bool,
 }
@@ -28,7 +31,7 @@ impl Touch {
 
     /// Whether two messages of two sessions, one after the other, come to the same in either order.
     pub fn is_independent_of(&self, other: &Self) -> bool {
-        let meet = |left: &[TableId], right: &[TableId]| left.iter().any(|table| right.contains(table));
+        let meet = |left: &[SmolStr], right: &[SmolStr]| left.iter().any(|table| right.contains(table));
         let publishes_to = |one: &Self, two: &Self| {
             meet(&one.published, &two.reads)
                 || meet(&one.published, &two.writes)
@@ -39,10 +42,10 @@ impl Touch {
     }
 }
 
-fn add(to: &mut Vec<TableId>, tables: &[TableId]) {
+fn add(to: &mut Vec<SmolStr>, tables: &[SmolStr]) {
     for table in tables {
         if !to.contains(table) {
-            to.push(*table);
+            to.push(table.clone());
         }
     }
 }
@@ -51,6 +54,9 @@ impl Core {
     /// Notes what a query touches, before it reads.
     pub(crate) fn touch_query(&mut self, me: u16, query: &Query) {
         let (reads, writes) = crate::compile::visit::reads_and_writes(&query.nodes);
+        let name = |table: &TableId| self.catalog.table(*table).name.clone();
+        let reads: Vec<SmolStr> = reads.iter().map(name).collect();
+        let writes: Vec<SmolStr> = writes.iter().map(name).collect();
         let volatile = crate::compile::visit::has_volatile(&query.nodes);
         let isolation = self.transaction(me).isolation;
         let touched = &mut self.transaction_mut(me).touched;
@@ -79,7 +85,7 @@ impl Core {
     }
 
     /// A transaction has ended that had touched these tables.
-    pub(crate) fn touch_end(&mut self, tables: &mut Vec<TableId>) {
+    pub(crate) fn touch_end(&mut self, tables: &mut Vec<SmolStr>) {
         add(&mut self.touch.published, tables);
         tables.clear();
     }
@@ -91,10 +97,10 @@ mod tests {
 
     #[test]
     fn who_meets_whom() {
-        let reads = Touch { reads: vec![1], ..Touch::default() };
-        let writes = Touch { reads: vec![1], writes: vec![1], ..Touch::default() };
-        let commits = Touch { published: vec![1], ..Touch::default() };
-        let kept = Touch { reads: vec![2], keeps_snapshot: true, ..Touch::default() };
+        let reads = Touch { reads: vec!["t".into()], ..Touch::default() };
+        let writes = Touch { reads: vec!["t".into()], writes: vec!["t".into()], ..Touch::default() };
+        let commits = Touch { published: vec!["t".into()], ..Touch::default() };
+        let kept = Touch { reads: vec!["u".into()], keeps_snapshot: true, ..Touch::default() };
         let independent = |left: &Touch, right: &Touch| {
             assert_eq!(left.is_independent_of(right), right.is_independent_of(left));
             left.is_independent_of(right)
