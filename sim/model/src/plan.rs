@@ -411,6 +411,8 @@ pub(crate) enum Utility {
         tables: Vec<TableId>,
         /// Their names, to be forgotten where they are poisoned.
         names: Vec<SmolStr>,
+        /// IF EXISTS: those that do not.
+        missing: Vec<SmolStr>,
     },
     /// A definition that could not be done.
     Poison(Box<crate::message::Poison>),

@@ -162,7 +162,7 @@ impl Builder<'_> {
 
     fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
         let mut tables: Vec<TableId> = Vec::new();
-        let mut bare_names = Vec::new();
+        let (mut bare_names, mut missing) = (Vec::new(), Vec::new());
         for name in names {
             let (schema, bare) = qualified(name)?;
             bare_names.push(bare.clone());
@@ -171,7 +171,7 @@ impl Builder<'_> {
                 Some(Relation::Table(id)) if !tables.contains(&id) => tables.push(id),
                 Some(Relation::Table(_)) => {}
                 Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a table"))),
-                None if if_exists => {}
+                None if if_exists => missing.push(bare.clone()),
                 None => {
                     let unknown_schema = schema.as_deref().filter(|schema| !self.catalog.has_schema(schema));
                     return Err(match unknown_schema {
@@ -181,7 +181,7 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(Utility::DropTable { tables, names: bare_names })
+        Ok(Utility::DropTable { tables, names: bare_names, missing })
     }
 }
 

@@ -58,7 +58,14 @@ impl Exec<'_> {
             }
             ServerFunction::AdvisoryUnlock { shared } => {
                 let Some(key) = advisory_key(args) else { return Ok(Value::Null) };
-                self.remembered(|exec| Ok(Value::Bool(exec.core.locks.unlock_advisory(exec.me, key, shared))))
+                self.remembered(|exec| {
+                    let held = exec.core.locks.unlock_advisory(exec.me, key, shared);
+                    if !held {
+                        let mode = if shared { "ShareLock" } else { "ExclusiveLock" };
+                        exec.core.warn(exec.me, &format!("you don't own a lock of type {mode}"));
+                    }
+                    Ok(Value::Bool(held))
+                })
             }
             ServerFunction::AdvisoryUnlockAll => self.remembered(|exec| {
                 exec.core.locks.release_advisory_scope(exec.me, AdvisoryScope::Session);

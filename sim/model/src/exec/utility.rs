@@ -99,16 +99,26 @@ impl Core {
                 Ok(done(CommandTag::Other("RELEASE")))
             }
             Utility::SetTransaction(modes) => {
+                self.warn_outside_block(me, "SET TRANSACTION");
                 self.set_transaction(me, *modes)?;
                 Ok(done(CommandTag::Other("SET")))
             }
             Utility::Set { name, value, local } => {
+                if *local {
+                    self.warn_outside_block(me, "SET LOCAL");
+                }
                 self.session_mut(me).settings.set(name, value.clone(), *local)?;
                 Ok(done(CommandTag::Other("SET")))
             }
             Utility::Show(name) => self.show(me, name),
             Utility::Nothing { tag } => Ok(done(CommandTag::Other(tag))),
             _ => self.run_ddl(me, utility),
+        }
+    }
+
+    fn warn_outside_block(&mut self, me: u16, what: &str) {
+        if self.transaction(me).block == Block::Single {
+            self.warn(me, &format!("{what} can only be used in transaction blocks"));
         }
     }
 
@@ -204,6 +214,8 @@ impl Core {
                 self.before_ddl(me);
                 if self.catalog.create_index(*table, index, *if_not_exists)?.is_some() {
                     self.build_index(*table, index)?;
+                } else {
+                    self.notice(me, format!("relation \"{}\" already exists, skipping", index.name));
                 }
                 "CREATE INDEX"
             }
@@ -218,13 +230,16 @@ impl Core {
 
     fn alter_or_drop(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
         Ok(match utility {
-            Utility::DropTable { tables, names } => {
+            Utility::DropTable { tables, names, missing } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
                 self.before_ddl(me);
                 for table in tables {
                     self.catalog.drop_table(*table);
                 }
                 self.catalog.forget_poison(names);
+                for name in missing {
+                    self.notice(me, format!("table \"{name}\" does not exist, skipping"));
+                }
                 "DROP TABLE"
             }
             Utility::DropSequence { sequences } => {
@@ -262,7 +277,9 @@ impl Core {
                 Ok("CREATE")
             }
             Utility::CreateSchema { name, if_not_exists } => {
-                self.catalog.create_schema(name, *if_not_exists)?;
+                if !self.catalog.create_schema(name, *if_not_exists)? {
+                    self.notice(me, format!("schema \"{name}\" already exists, skipping"));
+                }
                 Ok("CREATE SCHEMA")
             }
             Utility::CreateTable { table, sequences, if_not_exists } => {
@@ -272,6 +289,8 @@ impl Core {
                         self.sequences[sequence as usize] = Sequence::new(self.catalog.sequence(sequence));
                     }
                     self.lock_table(me, id, TableLockMode::AccessExclusive)?;
+                } else {
+                    self.notice(me, format!("relation \"{}\" already exists, skipping", table.name));
                 }
                 Ok("CREATE TABLE")
             }
@@ -279,6 +298,8 @@ impl Core {
                 if let Some(id) = self.catalog.create_sequence(sequence, *if_not_exists)? {
                     self.set_tables(id as usize + 1);
                     self.sequences[id as usize] = Sequence::new(sequence);
+                } else {
+                    self.notice(me, format!("relation \"{}\" already exists, skipping", sequence.name));
                 }
                 Ok("CREATE SEQUENCE")
             }
@@ -338,7 +359,11 @@ impl Core {
     fn drop_schema(&mut self, me: u16, name: &str, cascade: bool, if_exists: bool) -> Result<(), Interrupt> {
         if !self.catalog.has_schema(name) {
             let missing = Error::new("3F000", format!("schema \"{name}\" does not exist"));
-            return if if_exists { Ok(()) } else { Err(missing.into()) };
+            if !if_exists {
+                return Err(missing.into());
+            }
+            self.notice(me, format!("schema \"{name}\" does not exist, skipping"));
+            return Ok(());
         }
         if !cascade && !self.catalog.is_empty_schema(name) {
             let message = format!("cannot drop schema {name} because other objects depend on it");

@@ -209,6 +209,10 @@ impl Core {
         self.session_mut(me).notices.push(Notice { severity, message: message.into() });
     }
 
+    pub(crate) fn notice(&mut self, me: u16, message: String) {
+        self.tell(me, Severity::Notice, message);
+    }
+
     pub(crate) fn warn(&mut self, me: u16, message: &str) {
         self.tell(me, Severity::Warning, message);
     }

@@ -1,10 +1,13 @@
-//! The model as [`Messages`]: waits are exact, and time passes only while somebody has nothing else to wait for.
+//! The model as [`Messages`]: waits are exact, and time passes only while somebody is waited for.
 
 use std::collections::BTreeMap;
 
 use skiptrace_model::{Reply, Server, SessionId, Touch};
 
 use super::{Answer, Messages, Part, Patience, Table, Trouble};
+
+/// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
+const LOOK_MICROSECONDS: i64 = 10_000;
 
 /// A model server and its connections.
 pub struct ModelMessages {
@@ -67,8 +70,17 @@ impl Messages for ModelMessages {
     }
 
     fn wait(&mut self, connection: usize, patience: Patience) -> Result<bool, Trouble> {
-        while patience == Patience::UntilAnswered && !self.replies.contains_key(&connection) {
-            self.pass_time()?;
+        match patience {
+            Patience::UntilAnswered => {
+                while !self.replies.contains_key(&connection) {
+                    self.pass_time()?;
+                }
+            }
+            Patience::UntilBlocked if !self.replies.contains_key(&connection) => {
+                self.server.advance_clock(LOOK_MICROSECONDS);
+                self.settle()?;
+            }
+            Patience::UntilBlocked => {}
         }
         Ok(self.replies.contains_key(&connection))
     }
