@@ -61,7 +61,7 @@
 //!   server two statements can also interleave from row to row.
 //! - A deadlock is found when the wait that closes the cycle begins, and that waiter is the victim. A server looks after `deadlock_timeout`, and
 //!   the victim is whoever's time is up first.
-//! - DDL of an open transaction is seen by all sessions at once. A server shows it when it is committed.
+//! - DDL while another transaction with DDL is open is refused.
 //! - `pg_locks` lists tables, tuples, transaction ids, virtual transaction ids and advisory locks, not the locks on indexes and on itself.
 //! - Rows of a scan come in the order in which they were written; a server reuses the space of dead rows. Groups come in the order of their
 //!   first rows. Only ORDER BY promises an order, here and there.
@@ -81,6 +81,7 @@ mod lock;
 mod message;
 mod mvcc;
 mod parse;
+mod perspective;
 mod plan;
 mod sequence;
 mod server;

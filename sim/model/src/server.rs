@@ -119,6 +119,10 @@ pub(crate) struct Core {
     pub(crate) xacts: Xacts,
     pub(crate) locks: Locks,
     pub(crate) serializable: Serializable,
+    /// Whose open transaction has done DDL: [`Core::catalog`] is its own.
+    pub(crate) ddl_owner: Option<u16>,
+    /// Whether another session's catalog is in use instead.
+    pub(crate) exchanged: bool,
     /// Whether [`Core::touch`] is kept.
     pub(crate) watches: bool,
     pub(crate) touch: Touch,
@@ -182,6 +186,8 @@ impl Server {
             xacts: Xacts::new(),
             locks: Locks::default(),
             serializable: Serializable::default(),
+            ddl_owner: None,
+            exchanged: false,
             watches: false,
             touch: Touch::default(),
             sessions: Vec::new(),
@@ -287,8 +293,13 @@ impl Server {
         let me = session.number();
         let paused = self.core.session_mut(me).waiting.take_if(|waiting| waiting.paused);
         let Waiting { prepared, plan, .. } = paused.unwrap_or_else(|| panic!("session {me} is not paused"));
+        let entered = self.core.enter(me);
         let flow = exec::resume(&mut self.core, me, &plan);
-        self.core.finish(me, prepared, &plan, flow)
+        let outcome = self.core.finish(me, prepared, &plan, flow);
+        if entered {
+            self.core.leave();
+        }
+        outcome
     }
 
     fn start(
@@ -301,21 +312,33 @@ impl Server {
         let me = session.number();
         assert!(self.core.session(me).connected, "session {me} is not connected");
         assert!(self.core.session(me).waiting.is_none(), "session {me} is at work: its statement is not done");
-        if let Err(error) = self.refresh(prepared) {
-            return Outcome::Failed(self.core.fail_to_compile(me, error));
+        let entered = self.core.enter(me);
+        let outcome = match self.refresh(prepared) {
+            Err(error) => Outcome::Failed(self.core.fail_to_compile(me, error)),
+            Ok(()) => {
+                let plan = &self.statements[prepared.0 as usize].plan;
+                self.core.session_mut(me).activation().pause = pause;
+                let flow = exec::start(&mut self.core, me, plan, params);
+                self.core.finish(me, prepared, plan, flow)
+            }
+        };
+        if entered {
+            self.core.leave();
         }
-        let plan = &self.statements[prepared.0 as usize].plan;
-        self.core.session_mut(me).activation().pause = pause;
-        let flow = exec::start(&mut self.core, me, plan, params);
-        self.core.finish(me, prepared, plan, flow)
+        outcome
     }
 
     /// Prepares and executes one statement without parameters.
     pub fn query(&mut self, session: SessionId, sql: &str) -> Outcome {
-        match self.prepare(sql) {
+        let entered = self.core.enter(session.number());
+        let outcome = match self.prepare(sql) {
             Ok(prepared) => self.execute(session, prepared, &[]),
             Err(error) => Outcome::Failed(self.core.fail_to_compile(session.number(), error)),
+        };
+        if entered {
+            self.core.leave();
         }
+        outcome
     }
 
     /// Whether a wait is over, so that [`Server::next_woken`] is worth asking.
@@ -334,7 +357,11 @@ impl Server {
         while let Some((me, end)) = self.core.locks.granted.pop_front() {
             let Some(waiting) = self.core.session_mut(me).waiting.take() else { continue };
             let prepared = waiting.prepared;
+            let entered = self.core.enter(me);
             let outcome = self.go_on(me, waiting, end);
+            if entered {
+                self.core.leave();
+            }
             if outcome != Outcome::Waits {
                 return Some((me, prepared, outcome));
             }
@@ -413,6 +440,7 @@ impl Server {
         let (core, kept) = (&mut self.core, &self.kept);
         core.locks.clear();
         core.serializable.clear();
+        core.ddl_owner = None;
         for session in &mut core.sessions {
             if let Some(transaction) = &mut session.transaction {
                 transaction.restore_storage(&mut core.tables);

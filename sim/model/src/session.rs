@@ -254,6 +254,9 @@ impl Core {
 
     fn end(&mut self, me: u16, state: State) {
         let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
+        if self.ddl_owner == Some(me) {
+            self.ddl_owner = None;
+        }
         let committed = state == State::Committed;
         self.serializable.end(me, committed);
         if self.watches {
@@ -405,6 +408,11 @@ impl Core {
         let transaction =
             self.sessions[usize::from(me)].transaction.as_mut().expect("a statement runs in a transaction");
         transaction.catalog.get_or_insert_with(|| catalog.clone());
+    }
+
+    /// The catalog before a session's first DDL, if its transaction has done any.
+    pub(crate) fn catalog_before_ddl(&mut self, me: u16) -> Option<&mut Catalog> {
+        self.session_mut(me).transaction.as_mut()?.catalog.as_mut()
     }
 
     /// Puts an empty table in a table's place, for the transaction of `me`.

@@ -211,7 +211,7 @@ impl Core {
             }
             Utility::CreateIndex { table, index, if_not_exists } => {
                 self.lock_tables(me, &[*table], TableLockMode::Share, false)?;
-                self.before_ddl(me);
+                self.before_ddl(me)?;
                 if self.catalog.create_index(*table, index, *if_not_exists)?.is_some() {
                     self.build_index(*table, index)?;
                 } else {
@@ -232,7 +232,7 @@ impl Core {
         Ok(match utility {
             Utility::DropTable { tables, names, missing } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
-                self.before_ddl(me);
+                self.before_ddl(me)?;
                 for table in tables {
                     self.catalog.drop_table(*table);
                 }
@@ -244,7 +244,7 @@ impl Core {
             }
             Utility::DropSequence { sequences } => {
                 self.lock_tables(me, sequences, TableLockMode::AccessExclusive, false)?;
-                self.before_ddl(me);
+                self.before_ddl(me)?;
                 for sequence in sequences {
                     self.catalog.drop_sequence(*sequence);
                 }
@@ -252,13 +252,13 @@ impl Core {
             }
             Utility::AlterTable { table, def, fill } => {
                 self.lock_tables(me, &[*table], TableLockMode::AccessExclusive, false)?;
-                self.before_ddl(me);
+                self.before_ddl(me)?;
                 self.alter_table(me, *table, def, fill)?;
                 "ALTER TABLE"
             }
             Utility::AlterSequence { sequence, def, restart } => {
                 self.lock_tables(me, &[*sequence], TableLockMode::ShareRowExclusive, false)?;
-                self.before_ddl(me);
+                self.before_ddl(me)?;
                 let old = self.sequences[*sequence as usize];
                 self.sequences[*sequence as usize] = old.altered(def, *restart)?;
                 self.transaction_mut(me).restarted.push((*sequence, old));
@@ -270,7 +270,7 @@ impl Core {
     }
 
     fn create(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
-        self.before_ddl(me);
+        self.before_ddl(me)?;
         match utility {
             Utility::Poison(poison) => {
                 self.catalog.poison(poison);
@@ -327,9 +327,9 @@ impl Core {
     }
 
     /// DDL writes catalogs: it has an id, and can be rolled back.
-    fn before_ddl(&mut self, me: u16) {
+    fn before_ddl(&mut self, me: u16) -> Result<(), Error> {
         self.assign_xid(me);
-        self.save_catalog(me);
+        self.own_ddl(me)
     }
 
     /// Locks tables one after the other.
@@ -371,7 +371,7 @@ impl Core {
         }
         let tables = self.catalog.tables_in(name);
         self.lock_tables(me, &tables, TableLockMode::AccessExclusive, false)?;
-        self.before_ddl(me);
+        self.before_ddl(me)?;
         for table in tables {
             self.catalog.drop_table(table);
         }

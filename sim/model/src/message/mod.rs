@@ -162,6 +162,8 @@ impl Server {
                 self.core.end_of_message(me);
                 return Some(reply);
             }
+            let entered = self.core.enter(me);
+            let message = self.core.session_mut(me).message.as_mut()?;
             let went = if let Some(statement) = message.ahead.pop_front() {
                 self.execute_text(me, &statement)
             } else {
@@ -169,6 +171,9 @@ impl Server {
                 message.next += 1;
                 self.execute_piece(me, &pieces[number])
             };
+            if entered {
+                self.core.leave();
+            }
             match went {
                 Err(error) => {
                     let error = self.core.fail_to_compile(me, error);

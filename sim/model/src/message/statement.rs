@@ -32,9 +32,10 @@ impl Server {
         match self.prepare(text) {
             Ok(prepared) => {
                 let outcome = self.execute(SessionId(u32::from(me)), prepared, &[]);
+                // Some things are refused when they are executed. Where that has undone more than the statement, it stays refused.
+                let alone = self.core.session(me).message.as_ref().is_some_and(|message| !message.is_of_several());
                 match &outcome {
-                    // Some things are refused when they are executed.
-                    Outcome::Failed(error) if error.is_refusal() => match self.poisoned(me, text, error) {
+                    Outcome::Failed(error) if error.is_refusal() && alone => match self.poisoned(me, text, error) {
                         Some(plan) => Ok(Some(self.execute_plan(me, plan))),
                         None => Ok(Some((prepared, outcome))),
                     },

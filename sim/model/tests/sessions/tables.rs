@@ -154,9 +154,10 @@ fn a_table_that_was_dropped_during_the_wait() {
             a: DROP TABLE t
               Other("DROP TABLE") 0
             b: SELECT count(*) FROM t
-              relation "t" does not exist (42P01)
+              waits
             a: COMMIT
               Commit 0
+                b: relation "t" does not exist (42P01)
         "#]],
     );
 }
