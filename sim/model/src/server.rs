@@ -313,14 +313,13 @@ impl Server {
         assert!(self.core.session(me).connected, "session {me} is not connected");
         assert!(self.core.session(me).waiting.is_none(), "session {me} is at work: its statement is not done");
         let entered = self.core.enter(me);
-        let outcome = match self.refresh(prepared) {
-            Err(error) => Outcome::Failed(self.core.fail_to_compile(me, error)),
-            Ok(()) => {
-                let plan = &self.statements[prepared.0 as usize].plan;
-                self.core.session_mut(me).activation().pause = pause;
-                let flow = exec::start(&mut self.core, me, plan, params);
-                self.core.finish(me, prepared, plan, flow)
-            }
+        let outcome = if let Err(error) = self.refresh(prepared) {
+            Outcome::Failed(self.core.fail_to_compile(me, error))
+        } else {
+            let plan = &self.statements[prepared.0 as usize].plan;
+            self.core.session_mut(me).activation().pause = pause;
+            let flow = exec::start(&mut self.core, me, plan, params);
+            self.core.finish(me, prepared, plan, flow)
         };
         if entered {
             self.core.leave();
