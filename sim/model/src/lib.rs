@@ -53,6 +53,11 @@
 //! is no future and no thread. Nothing goes on by itself: call [`Server::next_woken`] until it returns none, after each call that
 //! can release something, if statements that can go on should do so at once, as on a server.
 //!
+//! # What a step has touched
+//!
+//! [`Server::take_footprint`] tells, after each step, what it read, published, locked and gave back ([`Footprint`]): two neighbours
+//! that do not meet can change places. Exploring all schedules is built on it.
+//!
 //! # Limits
 //!
 //! What the model does not know it refuses with SQLSTATE 0A000 and the construct's name ([`Error::is_refusal`]); it never guesses. Known deviations:
@@ -76,6 +81,7 @@ mod error;
 mod exec;
 #[cfg(test)]
 mod explain;
+mod footprint;
 mod function;
 mod lock;
 mod message;
@@ -90,6 +96,7 @@ mod settings;
 mod types;
 
 pub use error::{Error, FEATURE_NOT_SUPPORTED};
+pub use footprint::Footprint;
 pub use message::{Notice, Reply, Returned, Severity, Touch};
 pub use server::{Answer, CommandTag, Outcome, Prepared, Rows, Server, SessionId, TableHandle};
 pub use types::{Numeric, PgSnapshot, Scalar, Type, Value};

@@ -7,7 +7,8 @@ use smol_str::SmolStr;
 
 use crate::catalog::{Catalog, Relation, TableId};
 use crate::error::Error;
-use crate::exec::{self, Flow};
+use crate::exec::{self, Activation, Flow};
+use crate::footprint::{Access, Footprint, Trail};
 use crate::lock::End;
 use crate::lock::Locks;
 use crate::message::{Piece, Touch};
@@ -134,6 +135,8 @@ pub(crate) struct Core {
     pub(crate) changes: Vec<u64>,
     /// The storage of tables that were truncated since [`Server::keep`], for [`Server::reset`].
     pub(crate) put_aside: Vec<(TableId, Table)>,
+    /// Footprints, where they are wanted.
+    pub(crate) trail: Option<Box<Trail>>,
     /// Texts that views and functions give.
     pub(crate) names: exec::Names,
 }
@@ -195,6 +198,7 @@ impl Server {
             commits: 0,
             changes: Vec::new(),
             put_aside: Vec::new(),
+            trail: None,
             names: exec::Names::new(),
         };
         let kept =
@@ -440,6 +444,9 @@ impl Server {
         core.locks.clear();
         core.serializable.clear();
         core.ddl_owner = None;
+        if let Some(trail) = &mut core.trail {
+            trail.clear();
+        }
         for session in &mut core.sessions {
             if let Some(transaction) = &mut session.transaction {
                 transaction.restore_storage(&mut core.tables);
@@ -463,6 +470,17 @@ impl Server {
         core.xacts.reset();
         core.clock = kept.clock;
         core.commits = kept.commits;
+    }
+
+    /// Notes what each step touches, from now on, or no more; no transaction may be open.
+    pub fn record_footprints(&mut self, record: bool) {
+        assert!(self.core.sessions.iter().all(|session| session.transaction.is_none()), "a transaction is open");
+        self.core.trail = record.then(Box::default);
+    }
+
+    /// What was touched since this was last asked: ask after each step, when [`Server::next_woken`] has nobody more.
+    pub fn take_footprint(&mut self) -> Footprint {
+        self.core.trail.as_mut().map_or_else(Footprint::default, |trail| trail.take())
     }
 
     /// The next transaction id to be assigned.
@@ -529,6 +547,7 @@ impl Core {
     }
 
     fn disconnect(&mut self, me: u16) {
+        self.note_end(me, false);
         self.locks.cancel_wait(me);
         self.locks.granted.retain(|(session, _)| *session != me);
         self.roll_back(me);
@@ -551,11 +570,16 @@ impl Core {
                 Outcome::Done(answer)
             }
             Flow::Waits => {
+                self.note(|| Access::Wait);
+                if self.session(me).activation_ref().is_some_and(Activation::has_snapshot) {
+                    self.note(|| Access::KeepSnapshot);
+                }
                 let version = self.catalog.version();
                 self.session_mut(me).waiting = Some(Waiting { prepared, plan: plan.clone(), version, paused: false });
                 Outcome::Waits
             }
             Flow::Paused => {
+                self.note(|| Access::KeepSnapshot);
                 let version = self.catalog.version();
                 self.session_mut(me).waiting = Some(Waiting { prepared, plan: plan.clone(), version, paused: true });
                 Outcome::Paused

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::catalog::{Catalog, SequenceId, TableId};
 use crate::error::Error;
 use crate::exec::Activation;
+use crate::footprint::{Access, Series};
 use crate::lock::{AdvisoryKey, AdvisoryScope};
 use crate::message::{Message, Notice};
 use crate::mvcc::{NO_XID, Snapshot, State, Table, Xid};
@@ -203,6 +204,11 @@ impl Core {
         self.session_mut(me).transaction.as_mut().expect("a statement runs in a transaction")
     }
 
+    /// Whether the transaction of a session has an id.
+    pub(crate) fn has_id(&self, me: u16) -> bool {
+        self.session(me).transaction.as_ref().is_some_and(|open| open.xid != NO_XID)
+    }
+
     /// Begins a transaction.
     pub(crate) fn begin(&mut self, me: u16, block: Block, modes: TransactionModes) {
         let started = self.clock;
@@ -215,6 +221,7 @@ impl Core {
 
     /// The id under which a session writes now; it is assigned where there is none yet, the transaction's own first.
     pub(crate) fn assign_xid(&mut self, me: u16) -> Xid {
+        let before = self.xacts.given_out();
         let session = &mut self.sessions[usize::from(me)];
         let transaction = session.transaction.as_mut().expect("a statement runs in a transaction");
         if transaction.xid == NO_XID {
@@ -227,7 +234,11 @@ impl Core {
                 transaction.xids.push(savepoint.xid);
             }
         }
-        transaction.savepoints.last().map_or(transaction.xid, |savepoint| savepoint.xid)
+        let xid = transaction.savepoints.last().map_or(transaction.xid, |savepoint| savepoint.xid);
+        if self.xacts.given_out() > before {
+            self.note(|| Access::Next(Series::Ids));
+        }
+        xid
     }
 
     /// The id of the transaction itself, whatever savepoint it is in.
@@ -237,6 +248,9 @@ impl Core {
         if transaction.xid == NO_XID {
             transaction.xid = self.xacts.assign(me, None);
             transaction.xids.push(transaction.xid);
+            let xid = transaction.xid;
+            self.note(|| Access::Next(Series::Ids));
+            return xid;
         }
         transaction.xid
     }
@@ -253,11 +267,15 @@ impl Core {
     }
 
     fn end(&mut self, me: u16, state: State) {
-        let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
+        if self.session(me).transaction.is_none() {
+            return;
+        }
         if self.ddl_owner == Some(me) {
             self.ddl_owner = None;
         }
         let committed = state == State::Committed;
+        self.note_end(me, committed);
+        let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
         self.serializable.end(me, committed);
         if self.watches {
             self.touch_end(&mut transaction.touched);
@@ -310,6 +328,7 @@ impl Core {
 
     /// Rolls back what was done since savepoint number `since`, or all.
     fn undo_since(&mut self, me: u16, since: Option<usize>) {
+        self.note_rollback(me);
         let Some(mut transaction) = self.session_mut(me).transaction.take() else { return };
         let savepoint = since.map(|number| &transaction.savepoints[number]);
         let outer = &transaction.savepoints[..since.unwrap_or(0)];

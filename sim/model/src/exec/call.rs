@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 use crate::catalog::{Catalog, SequenceId};
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt};
+use crate::footprint::{Access, Lock, Series};
 use crate::function::{ServerFunction, TableFunction};
 use crate::lock::{AdvisoryKey, AdvisoryScope, LockTag};
 use crate::mvcc::NO_XID;
@@ -50,7 +51,10 @@ impl Exec<'_> {
                 let xid = self.core.transaction(self.me).xid;
                 Ok(if xid == NO_XID { Value::Null } else { external(self.core.xacts.external(xid)) })
             }
-            ServerFunction::CurrentSnapshot => Ok(Value::Snapshot(self.act.snapshot.external(&self.core.xacts).into())),
+            ServerFunction::CurrentSnapshot => {
+                self.core.note(|| Access::AskRunning);
+                Ok(Value::Snapshot(self.act.snapshot.external(&self.core.xacts).into()))
+            }
             ServerFunction::AdvisoryLock { shared, transaction, wait } => {
                 let Some(key) = advisory_key(args) else { return Ok(Value::Null) };
                 let scope = if transaction { AdvisoryScope::Transaction } else { AdvisoryScope::Session };
@@ -58,6 +62,8 @@ impl Exec<'_> {
             }
             ServerFunction::AdvisoryUnlock { shared } => {
                 let Some(key) = advisory_key(args) else { return Ok(Value::Null) };
+                let mode = if shared { TableLockMode::Share } else { TableLockMode::Exclusive };
+                self.core.note(|| Access::Give(Lock::Advisory(key, mode)));
                 self.remembered(|exec| {
                     let held = exec.core.locks.unlock_advisory(exec.me, key, shared);
                     if !held {
@@ -68,6 +74,7 @@ impl Exec<'_> {
                 })
             }
             ServerFunction::AdvisoryUnlockAll => self.remembered(|exec| {
+                exec.core.note(|| Access::Everything);
                 exec.core.locks.release_advisory_scope(exec.me, AdvisoryScope::Session);
                 Ok(Value::Void)
             }),
@@ -95,6 +102,7 @@ impl Exec<'_> {
         wait: bool,
     ) -> Result<Value, Interrupt> {
         let mode = if shared { TableLockMode::Share } else { TableLockMode::Exclusive };
+        self.core.note(|| Access::Take(Lock::Advisory(key, mode)));
         while !self.core.locks.lock_advisory(self.me, key, shared, scope) {
             if !wait {
                 return Ok(Value::Bool(false));
@@ -159,6 +167,7 @@ impl Exec<'_> {
     /// nextval. No rollback takes it back. The sequence is locked until the end of the transaction, against ALTER SEQUENCE.
     pub(super) fn next_value(&mut self, sequence: SequenceId) -> Result<Value, Interrupt> {
         self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        self.core.note(|| Access::Next(Series::Sequence(sequence)));
         let missing = || Error::new("42P01", format!("could not open relation with OID {}", Catalog::oid(sequence)));
         let def = self.core.catalog.find_sequence(sequence).ok_or_else(missing)?;
         let value = self.core.sequences[sequence as usize].next(def)?;

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::exec::insert::InsertNode;
 use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, NodeState, Slot, Stage};
+use crate::footprint::{Access, Lock, key_hash};
 use crate::lock::LockTag;
 use crate::mvcc::{Index, NO_XID, State, TupleId, Xid};
 use crate::plan::{
@@ -77,7 +78,13 @@ impl Exec<'_> {
     }
 
     /// Looks for another row under the key of `row`. One's own deletions have happened, one's own insertions too.
-    fn twin(&self, table: TableId, index: usize, row: Slot) -> Twin {
+    fn twin(&mut self, table: TableId, index: usize, row: Slot) -> Twin {
+        if self.core.trail.is_some() {
+            let columns = &self.core.tables[table as usize].indexes[index].columns;
+            let values = columns.iter().map(|column| self.slot_value(row, usize::from(*column)));
+            let key = key_hash(index, values);
+            self.core.note(|| Access::Take(Lock::Key(table, key)));
+        }
         let (storage, row) = (&self.core.tables[table as usize], self.row(row));
         // NULLs are distinct.
         if storage.indexes[index].columns.iter().any(|column| matches!(row[usize::from(*column)], Value::Null)) {

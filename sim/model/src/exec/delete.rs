@@ -71,5 +71,6 @@ impl Exec<'_> {
         header.cmax = command;
         header.next = NO_TUPLE;
         header.key_gone = true;
+        self.core.note_written(self.me, table, Some(old), None);
     }
 }

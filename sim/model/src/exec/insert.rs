@@ -143,6 +143,8 @@ impl Exec<'_> {
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
         let place = super::place(EXCLUDED);
-        self.core.tables[table as usize].append(xid, command, false, &mut self.act.values[place])
+        let new = self.core.tables[table as usize].append(xid, command, false, &mut self.act.values[place]);
+        self.core.note_written(self.me, table, None, Some(new));
+        new
     }
 }

@@ -28,10 +28,12 @@ mod utility;
 mod view;
 
 pub(crate) use call::process_id;
+pub(crate) use row_lock::excludes as rows_exclude;
 pub(crate) use view::Names;
 
 use crate::catalog::TableId;
 use crate::error::Error;
+use crate::footprint::{Access, Lock};
 use crate::lock::{LockTag, Request, Waiter};
 use crate::message::Message;
 use crate::mvcc::{Snapshot, TupleId};
@@ -186,6 +188,11 @@ pub(crate) struct Activation {
 }
 
 impl Activation {
+    /// Whether it is past its table locks.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.phase != Phase::Locks
+    }
+
     /// The parameters, for a statement that is started again.
     pub(crate) fn take_params(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.params)
@@ -353,7 +360,11 @@ impl Exec<'_> {
             if self.core.watches {
                 self.core.touch_query(self.me, self.query);
             }
+            if self.isolation().keeps_snapshot() {
+                self.core.note(|| Access::KeepSnapshot);
+            }
             if self.isolation() == Isolation::Serializable {
+                self.core.note(|| Access::Everything);
                 let (reads, writes) = crate::compile::visit::reads_and_writes(&self.query.nodes);
                 self.core.serializable.note(self.me, &reads, &writes)?;
             }
@@ -498,6 +509,7 @@ impl Core {
 
     /// Locks a table, waiting if need be.
     pub(crate) fn lock_table(&mut self, me: u16, table: TableId, mode: TableLockMode) -> Result<(), Interrupt> {
+        self.note(|| Access::Take(Lock::Table(table, mode)));
         if self.locks.lock_table(me, table, mode) { Ok(()) } else { self.wait(me, LockTag::Table(table), mode) }
     }
 

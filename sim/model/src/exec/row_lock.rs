@@ -8,6 +8,7 @@
 use crate::catalog::TableId;
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
+use crate::footprint::{Access, Lock};
 use crate::lock::LockTag;
 use crate::mvcc::{Locker, NO_TUPLE, NO_XID, State, TupleId, Xid};
 use crate::plan::{Expr, NodeId, RowLockStrength, RowLockTarget, TableLockMode, WaitPolicy};
@@ -29,7 +30,7 @@ pub(super) enum RowStatus {
 }
 
 /// Whether two strengths exclude each other.
-fn excludes(left: RowLockStrength, right: RowLockStrength) -> bool {
+pub(crate) fn excludes(left: RowLockStrength, right: RowLockStrength) -> bool {
     use RowLockStrength::{KeyShare, NoKeyUpdate, Share, Update};
     match left {
         KeyShare => right == Update,
@@ -83,6 +84,7 @@ impl Exec<'_> {
         strength: RowLockStrength,
         policy: WaitPolicy,
     ) -> Result<RowStatus, Interrupt> {
+        self.core.note_and_hold(self.me, || Lock::Row(table, tuple, strength));
         loop {
             let status = self.row_status(table, tuple, strength);
             let own = if status == RowStatus::Free { self.own_lock(table, tuple) } else { None };
@@ -171,6 +173,7 @@ impl Exec<'_> {
                 return Ok(RowStatus::Free);
             }
             tuple = header.next;
+            self.core.note_and_hold(self.me, || Lock::Row(table, tuple, RowLockStrength::KeyShare));
             while let Some(holder) = self.holder(table, tuple, RowLockStrength::KeyShare) {
                 if policy != WaitPolicy::Block {
                     return Err(self.not_available(table));
@@ -197,6 +200,7 @@ impl Exec<'_> {
     ) -> Result<Result<TupleId, RowStatus>, Interrupt> {
         let mut tuple = tuple;
         loop {
+            self.core.note(|| Access::Take(Lock::Row(table, tuple, RowLockStrength::Update)));
             let header = *self.core.tables[table as usize].header(tuple);
             let committed = header.xmax != NO_XID && self.core.xacts.state(header.xmax) == State::Committed;
             if committed && header.next == NO_TUPLE {

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::catalog::{IndexId, TableId};
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
+use crate::footprint::{Access, key_hash};
 use crate::function::TableFunction;
 use crate::plan::{CteId, Expr, Node, NodeId, SlotId, View};
 use crate::types::Value;
@@ -77,6 +78,7 @@ impl Exec<'_> {
         filter: Option<&Expr>,
     ) -> Result<Polled, Interrupt> {
         if self.state(node).stage == Stage::Fresh {
+            self.core.note(|| Access::Read { table, key: None });
             let end = self.core.tables[table as usize].len();
             let state = self.state(node);
             state.stage = Stage::Work;
@@ -166,6 +168,10 @@ impl Exec<'_> {
         // Nothing equals NULL.
         if !key.iter().any(|value| matches!(value, Value::Null)) {
             self.core.tables[table as usize].find(usize::from(index), key, &mut list);
+            let read = self.core.trail.is_some().then(|| key_hash(usize::from(index), key.iter().copied()));
+            if let Some(key) = read {
+                self.core.note(|| Access::Read { table, key: Some(key) });
+            }
         }
         self.act.lists[place] = list;
         Ok(())
@@ -206,6 +212,7 @@ impl Exec<'_> {
         if self.state(node).stage == Stage::Fresh {
             let mut buffer = std::mem::take(&mut self.act.buffers[usize::from(node)]);
             buffer.clear();
+            self.core.note(|| Access::Everything);
             self.core.view_rows(view, &mut buffer);
             self.fill(node, buffer, width);
         }

@@ -160,6 +160,8 @@ impl Exec<'_> {
         header.cmax = command;
         header.next = new;
         header.key_gone = key_gone;
+        self.core.note_written(self.me, table, Some(old), Some(new));
+        let storage = &mut self.core.tables[table as usize];
         // Those who share the row go on sharing it in its new version.
         if !storage.lockers(old).is_empty() {
             let lockers: smallvec::SmallVec<[Locker; 2]> = storage.lockers(old).into();

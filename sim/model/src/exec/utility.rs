@@ -5,6 +5,7 @@ use smol_str::SmolStr;
 use crate::catalog::{IndexDef, TableDef, TableId};
 use crate::error::Error;
 use crate::exec::Interrupt;
+use crate::footprint::Access;
 use crate::mvcc::{NO_XID, State, TupleId};
 use crate::plan::{ColumnId, Expr, Isolation, OWN_ROW, TableLockMode, TransactionModes, Utility};
 use crate::sequence::Sequence;
@@ -63,9 +64,30 @@ pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
     }
 }
 
+/// Whether what a statement touches is noted where it does it.
+fn leaves_a_trail(utility: &Utility) -> bool {
+    matches!(
+        utility,
+        Utility::Begin(_)
+            | Utility::Commit
+            | Utility::Rollback
+            | Utility::Savepoint(_)
+            | Utility::RollbackTo(_)
+            | Utility::Release(_)
+            | Utility::SetTransaction(_)
+            | Utility::Set { .. }
+            | Utility::Show(_)
+            | Utility::Nothing { .. }
+            | Utility::LockTable { .. }
+    )
+}
+
 impl Core {
     /// Runs a utility statement; after a wait it is run again.
     pub(super) fn run_utility(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
+        if !leaves_a_trail(utility) {
+            self.note(|| Access::Everything);
+        }
         match utility {
             Utility::Begin(modes) => {
                 match self.transaction(me).block {

@@ -65,6 +65,11 @@ impl Xacts {
         self.latest_completed = FROZEN_XID;
     }
 
+    /// How many ids were given out since the last [`Xacts::reset`].
+    pub(crate) fn given_out(&self) -> usize {
+        self.known.len()
+    }
+
     fn next_external(&self) -> u64 {
         self.offset + self.known.len() as u64
     }
