@@ -41,7 +41,7 @@
 //! **Unique indexes** wait for the transaction that inserted or deleted a twin, then err with 23505. ON CONFLICT waits and tries again.
 //!
 //! **Table locks** in eight modes, with fair queues; TRUNCATE, which old snapshots see as an empty table; LOCK TABLE; **advisory locks**, also where
-//! they wait in the middle of a scan; **sequences**, which do not roll back; **savepoints**; DDL in transactions; **deadlocks**; `lock_timeout`, in
+//! they wait in the middle of a scan; LISTEN and NOTIFY; **sequences**, which do not roll back; **savepoints**; DDL in transactions; **deadlocks**; `lock_timeout`, in
 //! virtual time (see [`Server::advance_clock`]).
 //!
 //! # How a statement waits
@@ -86,6 +86,7 @@ mod function;
 mod lock;
 mod message;
 mod mvcc;
+mod notify;
 mod parse;
 mod perspective;
 mod plan;
@@ -98,5 +99,6 @@ mod types;
 pub use error::{Error, FEATURE_NOT_SUPPORTED};
 pub use footprint::Footprint;
 pub use message::{Notice, Reply, Returned, Severity, Touch};
+pub use notify::Notification;
 pub use server::{Answer, CommandTag, Outcome, Prepared, Rows, Server, SessionId, TableHandle};
 pub use types::{Numeric, PgSnapshot, Scalar, Type, Value};

@@ -414,6 +414,11 @@ pub(crate) enum Utility {
         /// IF EXISTS: those that do not.
         missing: Vec<SmolStr>,
     },
+    Listen(crate::notify::Listening),
+    Notify {
+        channel: SmolStr,
+        payload: SmolStr,
+    },
     /// A definition that could not be done.
     Poison(Box<crate::message::Poison>),
     DropSchema {

@@ -15,6 +15,7 @@ use crate::footprint::{Access, Series};
 use crate::lock::{AdvisoryKey, AdvisoryScope};
 use crate::message::{Message, Notice};
 use crate::mvcc::{NO_XID, Snapshot, State, Table, Xid};
+use crate::notify::{Mailbox, Outbox};
 use crate::plan::{Isolation, Plan, TableLockMode, TransactionModes};
 use crate::sequence::Sequence;
 use crate::server::{Core, Prepared};
@@ -52,6 +53,7 @@ pub(crate) struct Session {
     pub(crate) prepared: Vec<(SmolStr, SmolStr)>,
     /// See [`crate::Server::poison`].
     pub(crate) poisons: bool,
+    pub(crate) mailbox: Mailbox,
     /// What the client was told beside answers, and has not fetched.
     pub(crate) notices: Vec<Notice>,
 }
@@ -92,6 +94,8 @@ pub(crate) struct Transaction {
     truncated: Vec<(TableId, Table)>,
     /// Where sequences stood that TRUNCATE .. RESTART IDENTITY has put back.
     pub(crate) restarted: Vec<(SequenceId, Sequence)>,
+    /// What it is going to notify.
+    pub(crate) outbox: Outbox,
     /// Tables that it has touched, if that is watched.
     pub(crate) touched: Vec<SmolStr>,
     /// Whether any statement has taken a snapshot.
@@ -112,6 +116,7 @@ struct Savepoint {
     settings: usize,
     truncated: usize,
     restarted: usize,
+    outbox: (usize, usize),
     catalog: Catalog,
 }
 
@@ -128,6 +133,7 @@ impl Session {
         self.message = None;
         self.notices.clear();
         self.prepared.clear();
+        self.mailbox = Mailbox::default();
         self.poisons = false;
     }
 }
@@ -171,6 +177,7 @@ impl Transaction {
         self.has_snapshot = false;
         self.advisory.clear();
         self.touched.clear();
+        self.outbox.roll_back_to((0, 0));
     }
 
     /// The ids that it has.
@@ -296,6 +303,9 @@ impl Core {
                 self.put_aside.push((table, storage));
             }
         }
+        if committed {
+            self.send_mail(me, &mut transaction.outbox);
+        }
         for xid in &transaction.xids {
             self.locks.end_xact(*xid);
         }
@@ -351,6 +361,7 @@ impl Core {
             let (table, storage) = transaction.truncated.pop().expect("not empty");
             self.tables[table as usize] = storage;
         }
+        transaction.outbox.roll_back_to(savepoint.map_or((0, 0), |savepoint| savepoint.outbox));
         for (sequence, old) in transaction.restarted.drain(savepoint.map_or(0, |savepoint| savepoint.restarted)..).rev()
         {
             self.sequences[sequence as usize] = old;
@@ -394,6 +405,7 @@ impl Core {
             settings,
             truncated: transaction.truncated.len(),
             restarted: transaction.restarted.len(),
+            outbox: transaction.outbox.mark(),
             catalog,
         });
     }

@@ -8,6 +8,7 @@ use super::scope::{ident, parts, qualified};
 use super::{Builder, refuse_if};
 use crate::catalog::{Relation, TableId};
 use crate::error::Error;
+use crate::notify::Listening;
 use crate::plan::{Isolation, TableLockMode, TransactionModes, Utility};
 use crate::types::Scalar;
 
@@ -53,6 +54,12 @@ impl Builder<'_> {
                     [name] if *name != "all" => Ok(Utility::Show((*name).into())),
                     names => Err(Error::refused(format!("SHOW {}", names.join(" ")))),
                 }
+            }
+            Statement::LISTEN { channel } => Ok(Utility::Listen(Listening::Listen(ident(channel)))),
+            Statement::UNLISTEN { channel } if channel.value == "*" => Ok(Utility::Listen(Listening::UnlistenAll)),
+            Statement::UNLISTEN { channel } => Ok(Utility::Listen(Listening::Unlisten(ident(channel)))),
+            Statement::NOTIFY { channel, payload } => {
+                Ok(Utility::Notify { channel: ident(channel), payload: payload.as_deref().unwrap_or("").into() })
             }
             Statement::Lock(lock) => self.lock_table(lock),
             Statement::Truncate(truncate) => self.truncate(truncate),

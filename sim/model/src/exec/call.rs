@@ -78,6 +78,12 @@ impl Exec<'_> {
                 exec.core.locks.release_advisory_scope(exec.me, AdvisoryScope::Session);
                 Ok(Value::Void)
             }),
+            ServerFunction::Notify => self.remembered(|exec| {
+                let empty = SmolStr::default();
+                let (channel, payload) = (text(&args[0]).unwrap_or(&empty), text(&args[1]).unwrap_or(&empty));
+                exec.core.notify(exec.me, channel, payload)?;
+                Ok(Value::Void)
+            }),
             ServerFunction::Now => Ok(Value::Timestamp(self.core.transaction(self.me).started)),
             ServerFunction::ClockTimestamp => Ok(Value::Timestamp(self.core.clock)),
             ServerFunction::SetConfig => self.remembered(|exec| exec.set_config(args)),

@@ -132,6 +132,15 @@ impl Core {
                 self.session_mut(me).settings.set(name, value.clone(), *local)?;
                 Ok(done(CommandTag::Other("SET")))
             }
+            Utility::Listen(listening) => {
+                self.listen(me, listening.clone());
+                let listens = matches!(listening, crate::notify::Listening::Listen(_));
+                Ok(done(CommandTag::Other(if listens { "LISTEN" } else { "UNLISTEN" })))
+            }
+            Utility::Notify { channel, payload } => {
+                self.notify(me, channel, payload)?;
+                Ok(done(CommandTag::Other("NOTIFY")))
+            }
             Utility::Show(name) => self.show(me, name),
             Utility::Nothing { tag } => Ok(done(CommandTag::Other(tag))),
             _ => self.run_ddl(me, utility),

@@ -280,6 +280,8 @@ pub(crate) enum ServerFunction {
     NextValByName,
     /// `regclass::text`: the relation's name, with its schema unless that is `public`
     RelationName,
+    /// `pg_notify(channel, payload)`
+    Notify,
     /// `pg_is_in_recovery()`
     IsInRecovery,
     /// `current_database()`

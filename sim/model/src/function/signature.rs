@@ -110,6 +110,7 @@ const SIGNATURES: &[Signature] = &[
     server("pg_advisory_unlock_shared", ONE_KEY, BOOL, ServerFunction::AdvisoryUnlock { shared: true }),
     server("pg_advisory_unlock_shared", TWO_KEYS, BOOL, ServerFunction::AdvisoryUnlock { shared: true }),
     server("pg_advisory_unlock_all", &[], VOID, ServerFunction::AdvisoryUnlockAll),
+    server("pg_notify", &[TEXT, TEXT], VOID, ServerFunction::Notify),
     server("now", &[], TIMESTAMPTZ, ServerFunction::Now),
     server("transaction_timestamp", &[], TIMESTAMPTZ, ServerFunction::Now),
     server("clock_timestamp", &[], TIMESTAMPTZ, ServerFunction::ClockTimestamp),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skiptrace_model::{Reply, Server, SessionId, Touch};
 
-use super::{Answer, Messages, Part, Patience, Table, Trouble};
+use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
 
 /// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
 const LOOK_MICROSECONDS: i64 = 10_000;
@@ -103,7 +103,17 @@ impl Messages for ModelMessages {
             }));
         }
         parts.extend(reply.error.map(|error| Part::Error { severity: "ERROR".to_owned(), message: error.message }));
-        Ok(Answer { parts, notifications: Vec::new() })
+        let told = self.server.take_notifications(self.connections[connection]);
+        let told = told.into_iter().map(|mail| Notification {
+            channel: mail.channel.to_string(),
+            payload: mail.payload.to_string(),
+            // The control connection is nobody's session.
+            sender: match self.connections.iter().position(|known| *known == mail.sender) {
+                Some(connection) if connection > 0 => Ok(connection),
+                _ => Err(1001),
+            },
+        });
+        Ok(Answer { parts, notifications: told.collect() })
     }
 
     fn notices(&mut self, connection: usize) -> Vec<String> {
