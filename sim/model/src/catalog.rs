@@ -114,7 +114,11 @@ pub(crate) enum Relation {
 
 /// Everything that has a name. Copies share what they hold until one is written to.
 #[derive(Clone, Debug)]
-pub(crate) struct Catalog(Arc<Names>);
+pub(crate) struct Catalog {
+    names: Arc<Names>,
+    /// The highest version that there was, in whatever copy.
+    highest: u64,
+}
 
 #[derive(Clone, Debug)]
 struct Names {
@@ -133,19 +137,34 @@ impl Catalog {
     /// An empty schema `public`.
     pub(crate) fn new() -> Self {
         let schemas = BTreeMap::from([("public".into(), BTreeMap::new())]);
-        Self(Arc::new(Names {
+        let names = Names {
             version: 0,
             tables: Vec::new(),
             sequences: Vec::new(),
             schemas,
             poisoned: BTreeMap::new(),
             poisoned_functions: BTreeMap::new(),
-        }))
+        };
+        Self { names: Arc::new(names), highest: 0 }
     }
 
     /// Counts the changes: a plan that was compiled under another version may be wrong.
     pub(crate) fn version(&self) -> u64 {
-        self.0.version
+        self.names.version
+    }
+
+    /// Whether there is nothing in it but an empty schema `public`.
+    pub(crate) fn is_empty(&self) -> bool {
+        let names = &self.names;
+        names.schemas.len() == 1
+            && names.schemas.values().all(BTreeMap::is_empty)
+            && names.poisoned.is_empty()
+            && names.poisoned_functions.is_empty()
+    }
+
+    /// Versions to come are none that `other` has had.
+    pub(crate) fn rise_above(&mut self, other: &Self) {
+        self.highest = self.highest.max(other.highest);
     }
 
     /// Takes back what was changed since `saved` was copied from this catalog. Numbers and versions go on, so that neither names
@@ -154,10 +173,11 @@ impl Catalog {
         if self.version() == saved.version() {
             return;
         }
-        let (version, numbers) = (self.0.version, self.0.tables.len());
-        *self = saved;
-        let names = Arc::make_mut(&mut self.0);
-        names.version = version + 1;
+        let numbers = self.names.tables.len();
+        self.names = saved.names;
+        self.highest = self.highest.max(saved.highest) + 1;
+        let names = Arc::make_mut(&mut self.names);
+        names.version = self.highest;
         names.tables.resize(numbers, None);
         names.sequences.resize(numbers, None);
     }
@@ -169,18 +189,18 @@ impl Catalog {
 
     /// A table by number, if it still exists.
     pub(crate) fn find_table(&self, id: TableId) -> Option<&Arc<TableDef>> {
-        self.0.tables.get(id as usize)?.as_ref()
+        self.names.tables.get(id as usize)?.as_ref()
     }
 
     /// A sequence by number. Panics if there is none, as [`Catalog::table`] does.
     pub(crate) fn sequence(&self, id: SequenceId) -> &Arc<SequenceDef> {
-        let found = self.0.sequences.get(id as usize).and_then(Option::as_ref);
+        let found = self.names.sequences.get(id as usize).and_then(Option::as_ref);
         found.expect("a plan names only sequences of its catalog version")
     }
 
     /// A sequence by number, if it exists.
     pub(crate) fn find_sequence(&self, id: SequenceId) -> Option<&Arc<SequenceDef>> {
-        self.0.sequences.get(id as usize)?.as_ref()
+        self.names.sequences.get(id as usize)?.as_ref()
     }
 
     /// The OID of a table or sequence, as `'name'::regclass` and `pg_locks.relation` give it.
@@ -191,10 +211,10 @@ impl Catalog {
     /// The table or sequence of an OID: `regclass` is printed as a name.
     pub(crate) fn relation_name(&self, oid: i64) -> Option<(&SmolStr, &SmolStr)> {
         let number = usize::try_from(oid.checked_sub(i64::from(FIRST_OID))?).ok()?;
-        if let Some(table) = self.0.tables.get(number)?.as_ref() {
+        if let Some(table) = self.names.tables.get(number)?.as_ref() {
             return Some((&table.schema, &table.name));
         }
-        self.0.sequences.get(number)?.as_ref().map(|sequence| (&sequence.schema, &sequence.name))
+        self.names.sequences.get(number)?.as_ref().map(|sequence| (&sequence.schema, &sequence.name))
     }
 
     /// How `regclass` prints an OID: a number where there is no such relation.
@@ -208,22 +228,22 @@ impl Catalog {
 
     /// Errs where a relation is poisoned.
     pub(crate) fn refuse_poisoned(&self, name: &str) -> Result<(), Error> {
-        self.0.poisoned.get(name).map_or(Ok(()), |(construct, _)| Err(Error::refused(construct)))
+        self.names.poisoned.get(name).map_or(Ok(()), |(construct, _)| Err(Error::refused(construct)))
     }
 
     /// Errs where a function is poisoned.
     pub(crate) fn refuse_poisoned_function(&self, name: &str) -> Result<(), Error> {
-        self.0.poisoned_functions.get(name).map_or(Ok(()), |construct| Err(Error::refused(construct)))
+        self.names.poisoned_functions.get(name).map_or(Ok(()), |construct| Err(Error::refused(construct)))
     }
 
     pub(crate) fn is_poisoned(&self, name: &str) -> bool {
-        self.0.poisoned.contains_key(name)
+        self.names.poisoned.contains_key(name)
     }
 
     /// Whether one of these words is a poisoned relation that can be written to without any other effect.
     pub(crate) fn has_inert_poison(&self, words: &[SmolStr]) -> bool {
-        let mut found = words.iter().filter_map(|word| self.0.poisoned.get(word)).peekable();
-        let functions = words.iter().any(|word| self.0.poisoned_functions.contains_key(word));
+        let mut found = words.iter().filter_map(|word| self.names.poisoned.get(word)).peekable();
+        let functions = words.iter().any(|word| self.names.poisoned_functions.contains_key(word));
         found.peek().is_some() && found.all(|(_, inert)| *inert) && !functions
     }
 
@@ -260,28 +280,29 @@ impl Catalog {
 
     /// Whether there is a schema of this name.
     pub(crate) fn has_schema(&self, name: &str) -> bool {
-        self.0.schemas.contains_key(name)
+        self.names.schemas.contains_key(name)
     }
 
     /// What `schema.name` stands for.
     pub(crate) fn lookup(&self, schema: &str, name: &str) -> Option<Relation> {
-        self.0.schemas.get(schema)?.get(name).copied()
+        self.names.schemas.get(schema)?.get(name).copied()
     }
 
     /// The names in a schema that stand for tables.
     pub(crate) fn tables_in(&self, schema: &str) -> Vec<TableId> {
-        let tables = self.0.schemas.get(schema).into_iter().flatten();
+        let tables = self.names.schemas.get(schema).into_iter().flatten();
         tables.filter_map(|(_, relation)| if let Relation::Table(id) = relation { Some(*id) } else { None }).collect()
     }
 
     /// Whether anything stands in a schema.
     pub(crate) fn is_empty_schema(&self, schema: &str) -> bool {
-        self.0.schemas.get(schema).is_none_or(BTreeMap::is_empty)
+        self.names.schemas.get(schema).is_none_or(BTreeMap::is_empty)
     }
 
     fn write(&mut self) -> &mut Names {
-        let names = Arc::make_mut(&mut self.0);
-        names.version += 1;
+        self.highest += 1;
+        let names = Arc::make_mut(&mut self.names);
+        names.version = self.highest;
         names
     }
 
@@ -396,7 +417,7 @@ impl Catalog {
 
     /// Whether a sequence belongs to a column.
     pub(crate) fn owns(&self, id: SequenceId) -> bool {
-        self.0.tables.iter().flatten().any(|table| table.sequences.contains(&id))
+        self.names.tables.iter().flatten().any(|table| table.sequences.contains(&id))
     }
 
     /// DROP SEQUENCE.
@@ -414,19 +435,19 @@ impl Catalog {
 
     /// The sequences in a schema: those of tables are among them.
     pub(crate) fn sequences_in(&self, schema: &str) -> Vec<SequenceId> {
-        let relations = self.0.schemas.get(schema).into_iter().flatten();
+        let relations = self.names.schemas.get(schema).into_iter().flatten();
         relations
             .filter_map(|(_, relation)| if let Relation::Sequence(id) = relation { Some(*id) } else { None })
             .collect()
     }
 
     fn next_number(&self) -> u32 {
-        u32::try_from(self.0.tables.len()).expect("fewer than 2^32 relations")
+        u32::try_from(self.names.tables.len()).expect("fewer than 2^32 relations")
     }
 
     /// Whether `schema.name` is free: an error, or false with `if_not_exists`, where it is not.
     fn check_new(&self, schema: &str, name: &str, if_not_exists: bool) -> Result<bool, Error> {
-        let Some(relations) = self.0.schemas.get(schema) else {
+        let Some(relations) = self.names.schemas.get(schema) else {
             return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist")));
         };
         if relations.contains_key(name) {

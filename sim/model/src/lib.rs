@@ -76,6 +76,8 @@
 //!   one of them. Whatever is surely serializable runs.
 
 mod catalog;
+mod checkpoint;
+mod clock;
 mod compile;
 mod error;
 mod exec;
@@ -96,6 +98,7 @@ mod session;
 mod settings;
 mod types;
 
+pub use checkpoint::Checkpoint;
 pub use error::{Error, FEATURE_NOT_SUPPORTED};
 pub use footprint::Footprint;
 pub use message::{Notice, Reply, Returned, Severity, Touch};

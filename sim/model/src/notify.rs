@@ -29,7 +29,7 @@ pub(crate) enum Listening {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mailbox {
     channels: Vec<SmolStr>,
-    /// Sent, but this session was in a transaction.
+    /// Sent, in order, but this session was in a transaction.
     held: Vec<Notification>,
     arrived: Vec<Notification>,
 }
@@ -54,6 +54,10 @@ impl Outbox {
 }
 
 impl Mailbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.held.is_empty() && self.arrived.is_empty()
+    }
+
     fn follow(&mut self, listening: Listening) {
         match listening {
             Listening::Listen(channel) if self.channels.contains(&channel) => {}
@@ -98,19 +102,25 @@ impl Core {
 
     /// `me` has committed.
     pub(crate) fn send_mail(&mut self, me: u16, outbox: &mut Outbox) {
+        if outbox.listens.is_empty() && outbox.notifies.is_empty() {
+            return;
+        }
         for listening in outbox.listens.drain(..) {
             self.session_mut(me).mailbox.follow(listening);
         }
         for (channel, payload) in outbox.notifies.drain(..) {
             for session in &mut self.sessions {
-                if !session.mailbox.channels.contains(&channel) {
-                    continue;
+                if session.mailbox.channels.contains(&channel) {
+                    let (channel, payload) = (channel.clone(), payload.clone());
+                    let mail = Notification { channel, payload, sender: SessionId(u32::from(me)) };
+                    session.mailbox.held.push(mail);
                 }
-                let (channel, payload) = (channel.clone(), payload.clone());
-                let mail = Notification { channel, payload, sender: SessionId(u32::from(me)) };
-                let busy = session.transaction.is_some();
-                let to = if busy { &mut session.mailbox.held } else { &mut session.mailbox.arrived };
-                to.push(mail);
+            }
+        }
+        // One's own come with the end of the message, after those that were held back before.
+        for other in 0..u16::try_from(self.sessions.len()).unwrap_or(0) {
+            if other != me {
+                self.open_mail(other);
             }
         }
     }

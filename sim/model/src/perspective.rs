@@ -33,6 +33,7 @@ impl Core {
         if let Some(before) = self.catalog_before_ddl(owner) {
             let theirs = std::mem::replace(before, Catalog::new());
             let own = std::mem::replace(&mut self.catalog, theirs);
+            self.catalog.rise_above(&own);
             if let Some(before) = self.catalog_before_ddl(owner) {
                 *before = own;
             }

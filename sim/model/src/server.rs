@@ -167,6 +167,8 @@ pub struct Server {
     by_text: BTreeMap<SmolStr, Prepared>,
     /// The statements of each message that was sent.
     pub(crate) messages: BTreeMap<SmolStr, Arc<[Piece]>>,
+    /// What is done instead of a definition that is refused.
+    pub(crate) poisons: BTreeMap<SmolStr, Prepared>,
     kept: Kept,
 }
 
@@ -203,7 +205,14 @@ impl Server {
         };
         let kept =
             Kept { catalog: core.catalog.clone(), sequences: Vec::new(), sessions: 0, clock: FIRST_CLOCK, commits: 0 };
-        Self { core, statements: Vec::new(), by_text: BTreeMap::new(), messages: BTreeMap::new(), kept }
+        Self {
+            core,
+            statements: Vec::new(),
+            by_text: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            poisons: BTreeMap::new(),
+            kept,
+        }
     }
 
     /// Opens a session.
@@ -513,28 +522,6 @@ impl Server {
         let (table, width) = (&self.core.tables[table.0 as usize], self.core.catalog.table(table.0).columns.len());
         let committed = (0..table.len()).filter(|tuple| table.is_committed(*tuple, &self.core.xacts));
         committed.map(move |tuple| &table.row(tuple)[..width])
-    }
-
-    /// The virtual time, in microseconds since the Unix epoch.
-    pub fn clock(&self) -> i64 {
-        self.core.clock
-    }
-
-    /// Moves the virtual time on by `microseconds`. Waits whose `lock_timeout` has passed end; ask [`Server::next_woken`].
-    pub fn advance_clock(&mut self, microseconds: i64) {
-        self.core.clock += microseconds;
-        self.core.locks.expire(self.core.clock, &self.core.xacts);
-    }
-
-    /// When the next `lock_timeout`, or `deadlock_timeout` if it is heeded, of a waiting session passes.
-    pub fn next_deadline(&self) -> Option<i64> {
-        self.core.locks.next_due().map(|(at, _)| at)
-    }
-
-    /// From now on a deadlock is found as on a server: by whoever of the waiters in the cycle has waited for its `deadlock_timeout` first, and
-    /// has to go. Until this is called, whoever closes the cycle finds it at once.
-    pub fn heed_deadlock_timeout(&mut self) {
-        self.core.locks.timed = true;
     }
 }
 

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use crate::error::Error;
 
 /// The settings of a session that are not at their defaults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     session: Vec<(SmolStr, SmolStr)>,
     /// Until the end of the transaction.
@@ -92,6 +92,11 @@ impl Settings {
             self.undo.push((true, name.clone(), Some(old)));
         }
         Ok(())
+    }
+
+    /// Whether nothing was ever set.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 
     /// How much there is to undo, for a savepoint.

@@ -6,7 +6,7 @@
 
 use super::print::table;
 use super::{Marker, PermutationStep, Spec, StepId};
-use crate::backend::messages::{Answer, Messages, Part, Patience, Trouble};
+use crate::backend::messages::{Answer, Messages, Part, Patience, Setup, Trouble};
 
 /// How a permutation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,16 +167,8 @@ impl<'r> Run<'r> {
 
     fn run(&mut self, chooser: Option<&mut dyn Chooser>) -> Result<Option<End>, Trouble> {
         let spec = self.spec;
-        for sql in &spec.setups {
-            if let Err(error) = self.exec(0, sql, "the setup")? {
-                return Ok(Some(End::SetupFailed(format!("setup failed: {error}"))));
-            }
-        }
-        for (number, session) in spec.sessions.iter().enumerate() {
-            let Some(sql) = &session.setup else { continue };
-            if let Err(error) = self.exec(number + 1, sql, &format!("the setup of session {}", session.name))? {
-                return Ok(Some(End::SetupFailed(format!("setup of session {} failed: {error}", session.name))));
-            }
+        if let Some(end) = self.set_up()? {
+            return Ok(Some(end));
         }
         match chooser {
             None => {
@@ -208,6 +200,29 @@ impl<'r> Run<'r> {
             self.complaints.push(format!("teardown failed: {error}"));
         }
         Ok(Some(End::Done))
+    }
+
+    /// Runs the setups; some: one of them failed.
+    fn set_up(&mut self) -> Result<Option<End>, Trouble> {
+        if let Some(Setup { output, told, notices }) = self.database.set_up_again() {
+            (self.output, self.told, self.notices) = (output, told, notices);
+            return Ok(None);
+        }
+        let spec = self.spec;
+        for sql in &spec.setups {
+            if let Err(error) = self.exec(0, sql, "the setup")? {
+                return Ok(Some(End::SetupFailed(format!("setup failed: {error}"))));
+            }
+        }
+        for (number, session) in spec.sessions.iter().enumerate() {
+            let Some(sql) = &session.setup else { continue };
+            if let Err(error) = self.exec(number + 1, sql, &format!("the setup of session {}", session.name))? {
+                return Ok(Some(End::SetupFailed(format!("setup of session {} failed: {error}", session.name))));
+            }
+        }
+        let (output, told, notices) = (self.output.clone(), self.told.clone(), self.notices.clone());
+        self.database.keep(Setup { output, told, notices });
+        Ok(None)
     }
 
     /// Takes every session's steps, in an order that is chosen; false: the rest is redundant. A session that waits takes no step; where all

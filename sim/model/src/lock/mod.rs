@@ -105,6 +105,16 @@ impl Locks {
         self.counts.resize(tables.max(self.counts.len()), [0; 8]);
     }
 
+    /// Whether nobody holds anything, or waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        let held = self.held.iter().any(|held| !held.is_empty());
+        !held
+            && self.tuples.is_empty()
+            && self.advisory.is_empty()
+            && self.waiters.is_empty()
+            && self.granted.is_empty()
+    }
+
     /// Forgets all locks.
     pub(crate) fn clear(&mut self) {
         for (session, held) in self.held.iter_mut().enumerate() {

@@ -17,7 +17,7 @@ impl Server {
         match piece {
             Piece::Plain(text) => self.execute_text(me, text),
             Piece::Unreadable(text, error) => match self.poisoned(me, text, error) {
-                Some(plan) => Ok(Some(self.execute_plan(me, plan))),
+                Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
                 None => Err(error.clone()),
             },
             Piece::Prepare { name, types, sql } => self.prepare_named(me, name, types, sql).map(|()| None),
@@ -36,21 +36,27 @@ impl Server {
                 let alone = self.core.session(me).message.as_ref().is_some_and(|message| !message.is_of_several());
                 match &outcome {
                     Outcome::Failed(error) if error.is_refusal() && alone => match self.poisoned(me, text, error) {
-                        Some(plan) => Ok(Some(self.execute_plan(me, plan))),
+                        Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
                         None => Ok(Some((prepared, outcome))),
                     },
                     _ => Ok(Some((prepared, outcome))),
                 }
             }
             Err(error) => match self.poisoned(me, text, &error).filter(|_| error.is_refusal()) {
-                Some(plan) => Ok(Some(self.execute_plan(me, plan))),
+                Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
                 None => Err(error),
             },
         }
     }
 
-    fn execute_plan(&mut self, me: u16, plan: crate::plan::Plan) -> (Prepared, Outcome) {
-        let prepared = self.adopt(plan);
+    fn execute_plan(&mut self, me: u16, text: &SmolStr, plan: crate::plan::Plan) -> (Prepared, Outcome) {
+        // It says the same each time.
+        let known = self.poisons.get(text).copied();
+        let prepared = known.unwrap_or_else(|| {
+            let new = self.adopt(plan);
+            self.poisons.insert(text.clone(), new);
+            new
+        });
         (prepared, self.execute(SessionId(u32::from(me)), prepared, &[]))
     }
 

@@ -27,6 +27,16 @@ pub trait Messages {
     /// What came on a connection beside answers since this was last asked, a message each, as libpq words it.
     fn notices(&mut self, connection: usize) -> Vec<String>;
 
+    /// Keeps the state after a setup, with what the setup came to.
+    fn keep(&mut self, setup: Setup) {
+        let _ = setup;
+    }
+
+    /// Goes back to the kept state, if the setup would lead there from here.
+    fn set_up_again(&mut self) -> Option<Setup> {
+        None
+    }
+
     /// A number for what was touched since this was last asked; [`Messages::commute`] knows it.
     fn touched(&mut self) -> usize;
 
@@ -35,6 +45,17 @@ pub trait Messages {
 
     /// Lets time pass: for somebody who waits for something that only time can bring.
     fn pass_time(&mut self) -> Result<(), Trouble>;
+}
+
+/// What setups printed.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// To everybody.
+    pub output: String,
+    /// To each session.
+    pub told: Vec<String>,
+    /// How many notices each session had.
+    pub notices: Vec<u32>,
 }
 
 /// How long [`Messages::wait`] waits.

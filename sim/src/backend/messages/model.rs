@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use skiptrace_model::{Reply, Server, SessionId, Touch};
+use skiptrace_model::{Checkpoint, Reply, Server, SessionId, Touch};
 
-use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
+use super::{Answer, Messages, Notification, Part, Patience, Setup, Table, Trouble};
 
 /// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
 const LOOK_MICROSECONDS: i64 = 10_000;
@@ -19,6 +19,8 @@ pub struct ModelMessages {
     entangled: bool,
     /// By the numbers that were given out.
     touches: Vec<Touch>,
+    /// After the setup.
+    kept: Option<(Checkpoint, Setup)>,
 }
 
 impl ModelMessages {
@@ -30,7 +32,7 @@ impl ModelMessages {
         let connections: Vec<SessionId> = (0..connections).map(|_| server.connect()).collect();
         // Setups make more than each permutation needs.
         connections.iter().take(1).for_each(|control| server.poison(*control));
-        Self { server, connections, replies: BTreeMap::new(), entangled: false, touches: Vec::new() }
+        Self { server, connections, replies: BTreeMap::new(), entangled: false, touches: Vec::new(), kept: None }
     }
 
     /// Lets everybody go on who can.
@@ -119,6 +121,19 @@ impl Messages for ModelMessages {
     fn notices(&mut self, connection: usize) -> Vec<String> {
         let notices = self.server.take_notices(self.connections[connection]);
         notices.into_iter().map(|notice| format!("{}:  {}\n", notice.severity, notice.message)).collect()
+    }
+
+    fn keep(&mut self, setup: Setup) {
+        self.kept = Some((self.server.checkpoint(), setup));
+    }
+
+    fn set_up_again(&mut self) -> Option<Setup> {
+        let (checkpoint, setup) = self.kept.as_ref()?;
+        let again = self.replies.is_empty() && self.server.is_as_new(checkpoint);
+        again.then(|| {
+            self.server.go_back(checkpoint);
+            setup.clone()
+        })
     }
 
     fn touched(&mut self) -> usize {
