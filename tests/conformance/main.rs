@@ -4,6 +4,7 @@
 //! counts, SQLSTATEs, who waits for whom, who goes on. Two tests a spec: the server still answers so, and so does the model.
 //! `SKIPTRACE_RECORD=1 cargo test --test conformance` writes what the server answers.
 
+mod differential;
 mod postgres_suite;
 mod reduction;
 mod runner;
@@ -65,6 +66,7 @@ specs! {
         update_waits_then_rechecks
         wait_keeps_the_snapshot
         waiting_and_transaction_ids
+        what_takes_the_snapshot
         when_a_transaction_id_appears
         who_may_have_read_the_old_state
     }

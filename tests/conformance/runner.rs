@@ -101,7 +101,7 @@ fn agree(name: &str, who: &str, found: &str) {
 }
 
 /// The spec's setup, and tables for the harness to observe, which specs do not use.
-fn layout(spec: &Spec) -> Layout {
+pub(crate) fn layout(spec: &Spec) -> Layout {
     let mut setup: Vec<String> = spec.setups.iter().flat_map(|sql| statements(sql)).map(str::to_owned).collect();
     setup.extend(
         [
@@ -194,7 +194,7 @@ fn show(answer: &Result<Answer, DbError>) -> String {
     }
 }
 
-fn show_all(values: &[Value]) -> String {
+pub(crate) fn show_all(values: &[Value]) -> String {
     values.iter().map(show_value).collect::<Vec<_>>().join(", ")
 }
 

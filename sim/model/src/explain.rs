@@ -221,9 +221,6 @@ impl Text<'_> {
             Expr::AnyAll { op, left, array, all } => {
                 format!("{} {} {}({})", self.expr(left), sign(*op), if *all { "all" } else { "any" }, self.expr(array))
             }
-            Expr::InList { expr, list, negated } => {
-                format!("{} {}in ({})", self.expr(expr), not(*negated), self.exprs(list))
-            }
             Expr::Case { arms, otherwise } => {
                 let arms: Vec<String> = arms
                     .iter()

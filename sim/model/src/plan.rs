@@ -13,6 +13,7 @@ use std::cmp::Ordering;
 use smol_str::SmolStr;
 
 use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId};
+use crate::error::Error;
 use crate::function::{AggregateFunction, Function, ServerFunction, TableFunction};
 use crate::types::{Type, Value};
 
@@ -69,6 +70,8 @@ pub(crate) struct Query {
     pub(crate) ctes: Vec<Cte>,
     /// How many [`Expr::Once`] there are.
     pub(crate) onces: u16,
+    /// What planning it finds wrong, which is only known once it is executed.
+    pub(crate) fails: Option<Error>,
     /// Whether the statement can write or lock rows, so that it needs the current command id.
     pub(crate) writes: bool,
 }
@@ -269,18 +272,12 @@ pub(crate) enum Expr {
         left: Box<Expr>,
         right: Box<Expr>,
     },
-    /// `left op ANY (array)`, `left op ALL (array)`; `IN (list)` of constants is ANY over an array.
+    /// `left op ANY (array)`, `left op ALL (array)`; `IN (list)` is ANY over an array, too.
     AnyAll {
         op: CompareOp,
         left: Box<Expr>,
         array: Box<Expr>,
         all: bool,
-    },
-    /// `IN (a, b, ..)` of arbitrary expressions.
-    InList {
-        expr: Box<Expr>,
-        list: Vec<Expr>,
-        negated: bool,
     },
     /// CASE; with an operand, each WHEN has become a comparison.
     Case {
@@ -430,6 +427,28 @@ pub(crate) enum Utility {
     Nothing {
         tag: &'static str,
     },
+}
+
+impl Utility {
+    /// Whether it takes a snapshot before it does anything, which under REPEATABLE READ is the transaction's. Source: PostgreSQL,
+    /// src/backend/tcop/pquery.c, `PlannedStmtRequiresSnapshot`.
+    pub(crate) fn takes_snapshot(&self) -> bool {
+        !matches!(
+            self,
+            Self::Begin(_)
+                | Self::Commit
+                | Self::Rollback
+                | Self::Savepoint(_)
+                | Self::RollbackTo(_)
+                | Self::Release(_)
+                | Self::SetTransaction(_)
+                | Self::Set { .. }
+                | Self::Show(_)
+                | Self::LockTable { .. }
+                | Self::Listen(_)
+                | Self::Notify { .. }
+        )
+    }
 }
 
 /// What BEGIN and SET TRANSACTION say; none: not said.

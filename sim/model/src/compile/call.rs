@@ -2,9 +2,9 @@
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::coerce::{BOOL, Cast, INT4, INT8, JSONB, NUMERIC, REGCLASS, TEXT, UNKNOWN, call};
+use super::coerce::{BOOL, Cast, INT4, INT8, JSONB, NUMERIC, REGCLASS, TEXT, UNKNOWN, call, promotes};
 use super::scope::{Typed, parts};
-use super::{Builder, operator, refuse_if};
+use super::{Builder, operator, refuse_if, visit};
 use crate::error::Error;
 use crate::function::signature::{self, Callee};
 use crate::function::{AggregateFunction, Function, ServerFunction};
@@ -125,7 +125,7 @@ impl Builder<'_> {
         }
         // The arguments of an aggregate are in its own scope: no aggregate in an aggregate.
         let aggregate = signature_is_aggregate(&name);
-        let args = if aggregate { self.aggregate_args(&call.args)? } else { self.exprs(&call.args)? };
+        let (args, filter) = if aggregate { self.aggregate_args(&call)? } else { (self.exprs(&call.args)?, None) };
         let types: Vec<Type> = args.iter().map(|arg| arg.ty).collect();
         let found = signature::resolve(&name, &types)?;
         let mut exprs = Vec::with_capacity(args.len());
@@ -138,7 +138,7 @@ impl Builder<'_> {
                     exprs =
                         exprs.into_iter().map(|expr| super::coerce::call(Function::IntToNumeric, vec![expr])).collect();
                 }
-                let aggregate = self.aggregate_parts(function, exprs, &call)?;
+                let aggregate = self.aggregate_parts(function, exprs, filter, &call)?;
                 self.add_aggregate(aggregate, found.result, &name)
             }
             _ if !call.is_plain() => {
@@ -219,11 +219,13 @@ impl Builder<'_> {
             ("nullif", 2) => {
                 let right = args.remove(1);
                 let left = args.remove(0);
-                let ty = if left.ty == UNKNOWN { if right.ty == UNKNOWN { TEXT } else { right.ty } } else { left.ty };
-                refuse_if(
-                    left.ty != right.ty && left.ty != UNKNOWN && right.ty != UNKNOWN && ty == NUMERIC,
-                    "nullif of two types",
-                )?;
+                // The left operand of the equality, with the type that it has there. Source: parse_expr.c, `transformAExprNullIf`.
+                let ty = match (left.ty, right.ty) {
+                    (UNKNOWN, UNKNOWN) => TEXT,
+                    (UNKNOWN, ty) => ty,
+                    (left, NUMERIC) if left != NUMERIC => NUMERIC,
+                    (left, _) => left,
+                };
                 let (left, right) = self.comparable(CompareOp::Eq, left, right)?;
                 Ok(Typed { expr: call(Function::NullIf, vec![left, right]), ty })
             }
@@ -260,6 +262,10 @@ impl Builder<'_> {
         for (place, arg) in args.into_iter().enumerate() {
             let arg = self.settle(arg)?;
             let key = object && place % 2 == 0;
+            refuse_if(
+                key && matches!(arg.ty, Type::Array(_) | JSONB),
+                "jsonb_build_object with keys that are no scalars",
+            )?;
             exprs.push(match arg.ty {
                 TEXT if key => arg.expr,
                 ty if key => call(Function::Output(ty), vec![arg.expr]),
@@ -272,9 +278,8 @@ impl Builder<'_> {
     }
 
     fn array_function(&mut self, name: &str, mut args: Vec<Typed>) -> Result<Option<Typed>, Error> {
-        let array = args.iter().map(|arg| arg.ty).find(|ty| matches!(ty, Type::Array(_)));
-        let Some(array @ Type::Array(element)) = array else { return Ok(None) };
-        let element = Type::Scalar(element);
+        let Some(element) = array_element(name, &args)? else { return Ok(None) };
+        let (array, element) = (Type::Array(element), Type::Scalar(element));
         let (function, wanted, result): (_, &[Type], _) = match name {
             "array_length" => (Function::ArrayLength, &[array, INT4], INT4),
             "cardinality" => (Function::Cardinality, &[array], INT4),
@@ -307,16 +312,19 @@ impl Builder<'_> {
             "array_agg" => AggregateFunction::ArrayAgg,
             _ => return Ok(None),
         };
+        let (mut args, filter) = self.aggregate_args(call)?;
         if name == "count" && call.star {
-            let aggregate = self.aggregate_parts(function, Vec::new(), call)?;
+            let aggregate = self.aggregate_parts(function, Vec::new(), filter, call)?;
             return self.add_aggregate(aggregate, INT8, name).map(Some);
         }
-        let mut args = self.aggregate_args(&call.args)?;
         let (1, false) = (args.len(), call.star) else {
             let types: Vec<String> = args.iter().map(|arg| text::type_name(arg.ty)).collect();
             return Err(Error::new("42883", format!("function {name}({}) does not exist", types.join(", "))));
         };
         let arg = args.remove(0);
+        if arg.ty == UNKNOWN && function == AggregateFunction::ArrayAgg {
+            return Err(Error::new("42725", "function array_agg(unknown) is not unique"));
+        }
         let arg = self.settle(arg)?;
         let ty = match function {
             AggregateFunction::Count => INT8,
@@ -338,24 +346,17 @@ impl Builder<'_> {
                 arg.ty
             }
         };
-        let aggregate = self.aggregate_parts(function, vec![arg.expr], call)?;
+        let aggregate = self.aggregate_parts(function, vec![arg.expr], filter, call)?;
         if aggregate.distinct {
             operator::groupable(arg.ty)?;
         }
         self.add_aggregate(aggregate, ty, name).map(Some)
     }
 
-    /// The arguments of an aggregate: no aggregate can stand in them.
-    fn aggregate_args(&mut self, args: &[&ast::Expr]) -> Result<Vec<Typed>, Error> {
-        self.inside_aggregate(|builder| args.iter().map(|arg| builder.expr(arg)).collect())
-    }
-
-    fn aggregate_parts(
-        &mut self,
-        function: AggregateFunction,
-        args: Vec<Expr>,
-        call: &Call<'_>,
-    ) -> Result<Aggregate, Error> {
+    /// The arguments of an aggregate and its FILTER: no aggregate can stand in them. They are looked at before it is known which
+    /// aggregate it is. Source: PostgreSQL, `parse_func.c`, `ParseFuncOrColumn`.
+    fn aggregate_args(&mut self, call: &Call<'_>) -> Result<(Vec<Typed>, Option<Expr>), Error> {
+        let args = self.inside_aggregate(|builder| builder.exprs(&call.args))?;
         let filter = match call.filter {
             Some(filter) => Some(self.inside_aggregate(|builder| {
                 let filter = builder.expr(filter)?;
@@ -363,15 +364,70 @@ impl Builder<'_> {
             })?),
             None => None,
         };
+        Ok((args, filter))
+    }
+
+    fn aggregate_parts(
+        &mut self,
+        function: AggregateFunction,
+        args: Vec<Expr>,
+        filter: Option<Expr>,
+        call: &Call<'_>,
+    ) -> Result<Aggregate, Error> {
         let order = self.inside_aggregate(|builder| {
             call.order.iter().map(|key| builder.sort_key(key, None)).collect::<Result<Vec<SortKey>, Error>>()
         })?;
         let distinct_order = call.distinct && order.iter().any(|key| !args.contains(&key.expr));
+        refuse_if(
+            distinct_order && order.iter().any(|key| visit::has_subquery(&key.expr)),
+            "an aggregate with DISTINCT, ordered by a subquery",
+        )?;
         if distinct_order {
             let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
             return Err(Error::new("42P10", message));
         }
         Ok(Aggregate { function, args, distinct: call.distinct, filter, order })
+    }
+}
+
+/// The elements' type of the arrays of a call. Source: PostgreSQL's manual, section 38.2.5: `array_length` and `cardinality` take
+/// `anyarray`, the others `anycompatiblearray` and `anycompatible`.
+fn array_element(name: &str, args: &[Typed]) -> Result<Option<Scalar>, Error> {
+    let untyped = || Error::new("42804", "could not determine polymorphic type because input has type unknown");
+    if matches!(name, "array_length" | "cardinality") {
+        return match args.first().map(|arg| arg.ty) {
+            Some(Type::Array(element)) => Ok(Some(element)),
+            Some(UNKNOWN) => Err(untyped()),
+            _ => Ok(None),
+        };
+    }
+    let array = |place: usize| match (name, place) {
+        ("array_cat", _) => true,
+        ("array_prepend", place) => place == 1,
+        (_, place) => place == 0,
+    };
+    let mut common = None;
+    for (place, arg) in args.iter().enumerate() {
+        let element = match arg.ty {
+            UNKNOWN => continue,
+            Type::Array(element) if array(place) => element,
+            Type::Scalar(element) if !array(place) => element,
+            Type::Array(_) if args.iter().filter(|arg| arg.ty == UNKNOWN).count() + 1 == args.len() => {
+                let message = format!("could not find array type for data type {}", text::type_name(arg.ty));
+                return Err(Error::new("42704", message));
+            }
+            _ => return Ok(None),
+        };
+        common = match common {
+            None => Some(element),
+            Some(common) if common == element || promotes(element.into(), common.into()) => Some(common),
+            Some(common) if promotes(common.into(), element.into()) => Some(element),
+            Some(_) => return Ok(None),
+        };
+    }
+    match common {
+        Some(element) => Ok(Some(element)),
+        None => Ok(Some(Scalar::Text)),
     }
 }
 

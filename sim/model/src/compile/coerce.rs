@@ -5,7 +5,7 @@
 use sqlparser::ast::{ArrayElemTypeDef, DataType, TimezoneInfo};
 
 use super::scope::{Typed, parts};
-use super::{Builder, visit};
+use super::{Builder, refuse_if, visit};
 use crate::catalog::{Catalog, Relation, TableId};
 use crate::error::Error;
 use crate::function::{self, Function, Number, ServerFunction};
@@ -98,7 +98,9 @@ pub(super) fn fold(expr: Expr) -> Expr {
     {
         return args[0].clone();
     }
-    if let Expr::Call { function, args } = &expr {
+    if let Expr::Call { function, args } = &expr
+        && function.is_immutable()
+    {
         let values: Option<Vec<Value>> =
             args.iter().map(|arg| if let Expr::Const(value) = arg { Some(value.clone()) } else { None }).collect();
         if let Some(Ok(value)) = values.map(|values| function::call(*function, &values)) {
@@ -124,7 +126,17 @@ impl Builder<'_> {
         }
         Ok(match (from, to) {
             (Type::Scalar(from), Type::Scalar(to)) => cast_scalar(expr, from, to, how),
-            (Type::Array(from), Type::Array(to)) => cast_array(expr, from, to),
+            (Type::Array(from), Type::Array(to)) => {
+                let known = Number::of(from).is_some() && Number::of(to).is_some()
+                    || from == Scalar::Text
+                    || to == Scalar::Text;
+                let found = cast_array(expr, from, to);
+                refuse_if(
+                    found.is_none() && known && (how > Cast::Implicit || promotes(from.into(), to.into())),
+                    "array casts that change the elements",
+                )?;
+                found
+            }
             (_, TEXT) if how >= Cast::Assignment => Some(call(Function::Output(from), vec![expr])),
             (TEXT, _) if how == Cast::Explicit => Some(call(Function::Input(to), vec![expr])),
             _ => None,
@@ -220,6 +232,10 @@ impl Builder<'_> {
 
     /// The type that all of `values` can have: PostgreSQL's rule for CASE, UNION, VALUES, ARRAY and the like.
     pub(super) fn common_type(&mut self, values: Vec<Typed>, what: &str) -> Result<(Vec<Expr>, Type), Error> {
+        let promotes = |from: Type, to: Type| match (from, to) {
+            (Type::Array(from), Type::Array(to)) => promotes(from.into(), to.into()),
+            _ => promotes(from, to),
+        };
         let mut common = UNKNOWN;
         for value in &values {
             common = if common == UNKNOWN || promotes(common, value.ty) {
@@ -227,9 +243,14 @@ impl Builder<'_> {
             } else if value.ty == UNKNOWN || value.ty == common || promotes(value.ty, common) {
                 common
             } else {
-                let message =
-                    format!("{what} types {} and {} cannot be matched", type_name(common), type_name(value.ty));
-                return Err(Error::new("42804", message));
+                let (common, other) = (type_name(common), type_name(value.ty));
+                let arrays = common.ends_with("[]") && other.ends_with("[]");
+                refuse_if(arrays && what == "CASE", "CASE with arrays of several types")?;
+                return Err(if arrays {
+                    Error::new("42846", format!("{what} could not convert type {other} to {common}"))
+                } else {
+                    Error::new("42804", format!("{what} types {common} and {other} cannot be matched"))
+                });
             };
         }
         if common == UNKNOWN {

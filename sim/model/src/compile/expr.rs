@@ -92,18 +92,18 @@ impl Builder<'_> {
                 refuse_if(*any, "LIKE ANY")?;
                 refuse_if(escape_char.is_some(), "LIKE .. ESCAPE")?;
                 let args = [&**expr, &**pattern];
-                let like = self.text_call(Function::Like, &args, BOOL)?;
+                let like = self.text_call(Function::Like, if *negated { "!~~" } else { "~~" }, &args, BOOL)?;
                 if *negated { self.unary(UnaryOperator::Not, like) } else { Ok(like) }
             }
-            A::Position { expr, r#in } => self.text_call(Function::StrPos, &[r#in, expr], INT4),
+            A::Position { expr, r#in } => self.text_call(Function::StrPos, "position", &[r#in, expr], INT4),
             A::Trim { trim_where, trim_what, expr, trim_characters } => {
                 refuse_if(trim_what.is_some() || trim_characters.is_some(), "trim with characters of one's own")?;
-                let function = match trim_where {
-                    None | Some(ast::TrimWhereField::Both) => Function::Trim,
-                    Some(ast::TrimWhereField::Leading) => Function::TrimLeft,
-                    Some(ast::TrimWhereField::Trailing) => Function::TrimRight,
+                let (function, name) = match trim_where {
+                    None | Some(ast::TrimWhereField::Both) => (Function::Trim, "btrim"),
+                    Some(ast::TrimWhereField::Leading) => (Function::TrimLeft, "ltrim"),
+                    Some(ast::TrimWhereField::Trailing) => (Function::TrimRight, "rtrim"),
                 };
-                self.text_call(function, &[expr], TEXT)
+                self.text_call(function, name, &[expr], TEXT)
             }
             A::Tuple(_) => Err(Error::refused("row values")),
             other => Err(Error::refused(format!("the expression {other}"))),
@@ -111,19 +111,18 @@ impl Builder<'_> {
     }
 
     fn unary_op(&mut self, op: UnaryOperator, expr: &ast::Expr) -> Result<Typed, Error> {
-        match (op, expr) {
-            // NOT EXISTS is one thing to the executor.
-            (UnaryOperator::Not, ast::Expr::Exists { subquery, negated }) => self.exists(subquery, !negated),
-            // The sign belongs to a number before the number gets its type. Source: gram.y, `doNegate`.
-            (
-                UnaryOperator::Minus,
-                ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, false), .. }),
-            ) => number(&format!("-{digits}")),
-            _ => {
-                let value = self.expr(expr)?;
-                self.unary(op, value)
-            }
+        if op == UnaryOperator::Minus
+            && let Some(digits) = signed_number(expr, true)
+        {
+            // The signs belong to a number before the number gets its type. Source: gram.y, `doNegate`.
+            return number(&digits);
         }
+        // NOT EXISTS is one thing to the executor.
+        if let (UnaryOperator::Not, ast::Expr::Exists { subquery, negated }) = (op, expr) {
+            return self.exists(subquery, !negated);
+        }
+        let value = self.expr(expr)?;
+        self.unary(op, value)
     }
 
     fn identifier(&mut self, name: &ast::Ident) -> Result<Typed, Error> {
@@ -203,12 +202,17 @@ impl Builder<'_> {
         }
         refuse_if(has_format, "CAST .. FORMAT")?;
         // The elements of `ARRAY[..]::type[]` are cast one by one, which also gives an empty one its type.
-        if let ast::Expr::Array(ast::Array { elem, named: true }) = expr
+        let mut inner = expr;
+        while let ast::Expr::Nested(nested) = inner {
+            inner = nested;
+        }
+        if let ast::Expr::Array(ast::Array { elem, named: true }) = inner
             && let Type::Array(element) = data_type(ty)?
         {
             let mut items = Vec::with_capacity(elem.len());
             for item in elem {
                 let value = self.expr(item)?;
+                refuse_if(matches!(value.ty, Type::Array(_)), "arrays of more than one dimension")?;
                 items.push(self.cast(value, element.into())?.expr);
             }
             return Ok(typed(array_of(items), Type::Array(element)));
@@ -228,7 +232,14 @@ impl Builder<'_> {
         conditions: &[CaseWhen],
         otherwise: Option<&ast::Expr>,
     ) -> Result<Typed, Error> {
-        let operand = operand.map(|operand| self.expr(operand)).transpose()?;
+        let operand = match operand {
+            // What is untyped is text before it is compared. Source: parse_expr.c, `transformCaseExpr`.
+            Some(operand) => {
+                let operand = self.expr(operand)?;
+                Some(self.settle(operand)?)
+            }
+            None => None,
+        };
         let mut tests = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
         for CaseWhen { condition, result } in conditions {
@@ -310,26 +321,62 @@ impl Builder<'_> {
         for item in list {
             values.push(self.expr(item)?);
         }
+        if !values.iter().all(|left| values.iter().all(|right| matchable(left.ty, right.ty))) {
+            return self.in_list_of_types(&values, negated);
+        }
         let (mut exprs, ty) = self.common_type(values, "IN")?;
         super::operator::groupable(ty)?;
         let left = exprs.remove(0);
-        let constants: Option<Vec<Value>> =
-            exprs.iter().map(|expr| if let Expr::Const(value) = expr { Some(value.clone()) } else { None }).collect();
-        if let Some(constants) = constants {
-            let array = Box::new(Expr::Const(Value::Array(constants.into())));
-            let op = if negated { CompareOp::NotEq } else { CompareOp::Eq };
-            return Ok(typed(Expr::AnyAll { op, left: Box::new(left), array, all: negated }, BOOL));
+        let op = if negated { CompareOp::NotEq } else { CompareOp::Eq };
+        // What reads no column goes into an array, if it is more than one; the rest is compared one by one.
+        // Source: parse_expr.c, `transformAExprIn`.
+        let own: Vec<_> = self.scope().sources.iter().map(|source| source.slot).collect();
+        let reads = |expr: &Expr| super::visit::slots(expr, &self.nodes).iter().any(|slot| own.contains(slot));
+        let (columns, mut others): (Vec<Expr>, Vec<Expr>) = exprs.iter().cloned().partition(reads);
+        let mut singles = columns;
+        if others.len() == 1 {
+            others.clear();
+            singles = exprs;
         }
-        Ok(typed(Expr::InList { expr: Box::new(left), list: exprs, negated }, BOOL))
+        refuse_if(
+            singles.len() + usize::from(!others.is_empty()) > 1 && !super::coerce::is_stable(&left),
+            "IN of a volatile expression",
+        )?;
+        let mut parts = Vec::with_capacity(singles.len() + 1);
+        if !others.is_empty() {
+            let array = Box::new(array_of(others));
+            parts.push(Expr::AnyAll { op, left: Box::new(left.clone()), array, all: negated });
+        }
+        let single = |right| Expr::Compare { op, left: Box::new(left.clone()), right: Box::new(right) };
+        parts.extend(singles.into_iter().map(single));
+        let expr = match parts.len() {
+            1 => parts.remove(0),
+            _ if negated => Expr::And(parts),
+            _ => Expr::Or(parts),
+        };
+        Ok(typed(expr, BOOL))
+    }
+
+    /// Where there is no common type, each is compared by itself. Source: `parse_expr.c`, `transformAExprIn`.
+    fn in_list_of_types(&mut self, values: &[Typed], negated: bool) -> Result<Typed, Error> {
+        let op = if negated { CompareOp::NotEq } else { CompareOp::Eq };
+        for value in &values[1..] {
+            self.compare(op, values[0].clone(), value.clone())?;
+        }
+        Err(Error::refused("IN with a list of several types"))
     }
 
     fn between(&mut self, expr: &ast::Expr, low: &ast::Expr, high: &ast::Expr, negated: bool) -> Result<Typed, Error> {
-        let (value, low, high) = (self.expr(expr)?, self.expr(low)?, self.expr(high)?);
+        let value = self.expr(expr)?;
         if !super::coerce::is_stable(&value.expr) {
             return Err(Error::refused("BETWEEN of a volatile expression"));
         }
         let (lower, upper) = if negated { (CompareOp::Lt, CompareOp::Gt) } else { (CompareOp::GtEq, CompareOp::LtEq) };
-        let both = vec![self.compare(lower, value.clone(), low)?.expr, self.compare(upper, value, high)?.expr];
+        // One comparison after the other. Source: parse_expr.c, `transformAExprBetween`.
+        let low = self.expr(low)?;
+        let low = self.compare(lower, value.clone(), low)?.expr;
+        let high = self.expr(high)?;
+        let both = vec![low, self.compare(upper, value, high)?.expr];
         Ok(typed(if negated { Expr::Or(both) } else { Expr::And(both) }, BOOL))
     }
 
@@ -349,6 +396,10 @@ impl Builder<'_> {
             (_, Type::Array(_)) => right.ty,
             (UNKNOWN, UNKNOWN) => Type::Array(Scalar::Text),
             (Type::Scalar(scalar), UNKNOWN) => Type::Array(scalar),
+            (Type::Array(_), UNKNOWN) => {
+                let message = format!("could not find array type for data type {}", text::type_name(left.ty));
+                return Err(Error::new("42704", message));
+            }
             _ => return Err(Error::new("42809", "op ANY/ALL (array) requires array on right side")),
         };
         let Type::Array(element) = array_ty else { return Err(Error::refused("arrays of arrays")) };
@@ -362,6 +413,8 @@ impl Builder<'_> {
         );
         let left_ty = left.ty;
         let (left, right) = self.comparable(op, left, stand_in)?;
+        let integers = matches!(element, Scalar::Int2 | Scalar::Int4 | Scalar::Int8);
+        refuse_if(left_ty == NUMERIC && integers, "ANY and ALL of integers beside a numeric")?;
         if right != Expr::Const(Value::Null) || left_ty == NUMERIC && element != Scalar::Numeric {
             return Err(Error::new("42883", error));
         }
@@ -369,13 +422,22 @@ impl Builder<'_> {
     }
 
     /// A function of texts that the grammar, not a name, calls.
-    fn text_call(&mut self, function: Function, args: &[&ast::Expr], result: Type) -> Result<Typed, Error> {
-        let mut exprs = Vec::with_capacity(args.len());
+    fn text_call(&mut self, function: Function, name: &str, args: &[&ast::Expr], result: Type) -> Result<Typed, Error> {
+        let mut values = Vec::with_capacity(args.len());
         for arg in args {
-            let value = self.expr(arg)?;
-            let message = format!("operator does not exist: {} ~~ text", text::type_name(value.ty));
+            values.push(self.expr(arg)?);
+        }
+        let types: Vec<String> = values.iter().map(|value| text::type_name(value.ty)).collect();
+        let undefined = || match (name, types.as_slice()) {
+            ("~~" | "!~~", [left, right]) => {
+                Error::new("42883", format!("operator does not exist: {left} {name} {right}"))
+            }
+            _ => Error::new("42883", format!("function pg_catalog.{name}({}) does not exist", types.join(", "))),
+        };
+        let mut exprs = Vec::with_capacity(args.len());
+        for value in values {
             let expr = self.try_coerce(value, TEXT, Cast::Implicit)?;
-            exprs.push(expr.ok_or_else(|| Error::new("42883", message))?);
+            exprs.push(expr.ok_or_else(undefined)?);
         }
         Ok(typed(call(function, exprs), result))
     }
@@ -386,6 +448,24 @@ fn array_of(items: Vec<Expr>) -> Expr {
     let constants: Option<Vec<Value>> =
         items.iter().map(|item| if let Expr::Const(value) = item { Some(value.clone()) } else { None }).collect();
     constants.map_or(Expr::Array(items), |constants| Expr::Const(Value::Array(constants.into())))
+}
+
+/// Whether two types have a common one.
+fn matchable(left: Type, right: Type) -> bool {
+    use super::coerce::promotes;
+    left == UNKNOWN || right == UNKNOWN || left == right || promotes(left, right) || promotes(right, left)
+}
+
+/// The digits of a number with any number of minus signs before it.
+pub(super) fn signed_number(expr: &ast::Expr, negative: bool) -> Option<String> {
+    match expr {
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, false), .. }) => {
+            Some(if negative { format!("-{digits}") } else { digits.clone() })
+        }
+        ast::Expr::Nested(inner) => signed_number(inner, negative),
+        ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr } => signed_number(expr, !negative),
+        _ => None,
+    }
 }
 
 /// A number is an integer where it fits, then a bigint, then numeric.

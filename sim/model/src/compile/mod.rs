@@ -8,6 +8,7 @@ mod alter;
 mod call;
 mod coerce;
 mod conflict;
+mod constant;
 mod create;
 mod dml;
 mod expr;
@@ -129,6 +130,7 @@ impl<'a> Builder<'a> {
 
     fn finish(&mut self, kind: QueryKind, rows: &Rows) -> Query {
         let output = (!rows.columns.is_empty() || kind == QueryKind::Select).then_some(rows.slot);
+        let fails = constant::fold(&mut self.nodes, &self.ctes, rows.root);
         let (nodes, ctes) = (&mut self.nodes, &mut self.ctes);
         simplify::Parts { nodes, ctes, slots: &mut self.slots, output }.simplify();
         let onces = once::mark(&mut self.nodes);
@@ -141,6 +143,7 @@ impl<'a> Builder<'a> {
             slots: self.slots,
             ctes: std::mem::take(&mut self.ctes),
             onces,
+            fails,
             writes: self.writes,
         }
     }

@@ -34,12 +34,36 @@ fn find(expr: &Expr, nodes: &[Node], found: &mut BTreeSet<NodeId>) {
     if let Expr::Subquery { root, .. } = expr {
         let (mut reads, mut binds) = (BTreeSet::new(), BTreeSet::new());
         collect_node(*root, nodes, &mut reads);
+        outputs(expr, nodes, &mut reads);
         if is_repeatable(*root, nodes, &mut binds) && reads.is_subset(&binds) {
             found.insert(*root);
         }
     }
     for child in expr_children(expr) {
         find(child, nodes, found);
+    }
+}
+
+/// The slots that give subqueries their values: not always their own, since they are read in place where they can be.
+fn outputs(expr: &Expr, nodes: &[Node], found: &mut BTreeSet<SlotId>) {
+    if let Expr::Subquery { kind, root, output, .. } = expr {
+        if !matches!(kind, SubqueryKind::Exists { .. }) {
+            found.insert(*output);
+        }
+        outputs_below(*root, nodes, found);
+    }
+    for child in expr_children(expr) {
+        outputs(child, nodes, found);
+    }
+}
+
+fn outputs_below(id: NodeId, nodes: &[Node], found: &mut BTreeSet<SlotId>) {
+    let (exprs, inputs) = node_children(&nodes[usize::from(id)]);
+    for expr in exprs {
+        outputs(expr, nodes, found);
+    }
+    for input in inputs {
+        outputs_below(input, nodes, found);
     }
 }
 

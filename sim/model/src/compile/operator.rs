@@ -108,6 +108,14 @@ impl Builder<'_> {
         match op {
             BinaryOperator::Plus => self.arithmetic(wide(Function::Add), left, right),
             BinaryOperator::Minus if left.ty == JSONB => self.jsonb_minus(left, right),
+            // No other type has texts subtracted.
+            BinaryOperator::Minus if left.ty == UNKNOWN && right.ty == TEXT => {
+                let left = Typed { expr: self.try_coerce(left, JSONB, Cast::Implicit)?.expect("untyped"), ty: JSONB };
+                self.jsonb_minus(left, right)
+            }
+            BinaryOperator::Minus if left.ty == UNKNOWN && matches!(right.ty, Type::Array(_)) => {
+                Err(Error::refused("an untyped literal -"))
+            }
             BinaryOperator::Minus => self.arithmetic(wide(Function::Subtract), left, right),
             BinaryOperator::Multiply => self.arithmetic(wide(Function::Multiply), left, right),
             BinaryOperator::Divide => self.arithmetic(wide(Function::Divide), left, right),
@@ -196,14 +204,25 @@ impl Builder<'_> {
 
     fn array_concat(&mut self, left: Typed, right: Typed, error: Error) -> Result<Typed, Error> {
         let (function, ty, left_ty, right_ty) = match (left.ty, right.ty) {
-            (Type::Array(a), Type::Array(b)) if a == b => (Function::ArrayCat, left.ty, left.ty, left.ty),
+            (Type::Array(a), Type::Array(b)) if a == b || promotes(b.into(), a.into()) => {
+                (Function::ArrayCat, left.ty, left.ty, left.ty)
+            }
+            (Type::Array(a), Type::Array(b)) if promotes(a.into(), b.into()) => {
+                (Function::ArrayCat, right.ty, right.ty, right.ty)
+            }
             (Type::Array(_), UNKNOWN) => (Function::ArrayCat, left.ty, left.ty, left.ty),
             (UNKNOWN, Type::Array(_)) => (Function::ArrayCat, right.ty, right.ty, right.ty),
             (Type::Array(a), Type::Scalar(b)) if a == b || promotes(b.into(), a.into()) => {
                 (Function::ArrayAppend, left.ty, left.ty, a.into())
             }
+            (Type::Array(a), Type::Scalar(b)) if promotes(a.into(), b.into()) => {
+                (Function::ArrayAppend, Type::Array(b), Type::Array(b), b.into())
+            }
             (Type::Scalar(a), Type::Array(b)) if a == b || promotes(a.into(), b.into()) => {
                 (Function::ArrayPrepend, right.ty, b.into(), right.ty)
+            }
+            (Type::Scalar(a), Type::Array(b)) if promotes(b.into(), a.into()) => {
+                (Function::ArrayPrepend, Type::Array(a), a.into(), Type::Array(a))
             }
             _ => return Err(error),
         };
@@ -235,6 +254,14 @@ impl Builder<'_> {
         function: Function,
     ) -> Result<Typed, Error> {
         let error = undefined(text, left.ty, right.ty);
+        if left.ty == UNKNOWN {
+            // json has the same operators, and those of jsonb with unknown types on both sides are not known here.
+            if matches!(text, "->" | "->>") && matches!(right.ty, TEXT | INT4 | UNKNOWN) {
+                let message = format!("operator is not unique: unknown {text} {}", type_name(right.ty));
+                return Err(Error::new("42725", message));
+            }
+            return Err(Error::refused(format!("an untyped literal {text}")));
+        }
         if left.ty != JSONB {
             return Err(error);
         }
@@ -263,6 +290,8 @@ impl Builder<'_> {
             (Type::Array(a), Type::Array(b)) if a == b => (left.ty, array),
             (Type::Array(_), UNKNOWN) => (left.ty, array),
             (UNKNOWN, Type::Array(_)) => (right.ty, array),
+            // Ranges have these operators, too.
+            (UNKNOWN, _) | (_, UNKNOWN) => return Err(Error::refused(format!("an untyped literal {text}"))),
             _ => return Err(error),
         };
         let left = self.try_coerce(left, ty, Cast::Implicit)?.ok_or_else(|| error.clone())?;
@@ -291,7 +320,11 @@ impl Builder<'_> {
             (UnaryOperator::Minus, Some(number)) => {
                 Ok(Typed { expr: call(Function::Negate(number), vec![value.expr]), ty: value.ty })
             }
-            (UnaryOperator::Plus | UnaryOperator::Minus, None) if value.ty == UNKNOWN => {
+            (UnaryOperator::Plus, None) if value.ty == UNKNOWN => {
+                // Its `double precision`, which PostgreSQL prefers, is not modelled.
+                Err(Error::refused("+ of an untyped literal"))
+            }
+            (UnaryOperator::Minus, None) if value.ty == UNKNOWN => {
                 Err(Error::new("42725", format!("operator is not unique: {op} unknown")))
             }
             (UnaryOperator::Plus | UnaryOperator::Minus, None) => {

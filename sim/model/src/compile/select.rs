@@ -31,21 +31,24 @@ impl Builder<'_> {
         let clauses = plain_select(select)?;
         refuse_locks(select, around)?;
         let items = self.from(&select.from, &around.locks)?;
-        let mut quals = Vec::new();
-        if let Some(condition) = &select.selection {
-            quals = self.condition(condition)?;
-        }
-        let mut again = quals.clone();
-        for item in &items {
-            inner_conditions(item, &mut again);
-        }
-
+        // The order in which errors are found. Source: PostgreSQL, analyze.c, `transformSelectStmt`.
         self.scope().aggregates = Some(Vec::new());
         self.clause("SELECT");
         let mut results = self.results(&select.projection)?;
         for (place, (_, value)) in results.iter_mut().enumerate() {
             *value = self.settle_result(value.clone(), place, around.expect)?;
         }
+        let aggregates = self.scope().aggregates.take();
+        let mut quals = Vec::new();
+        if let Some(condition) = &select.selection {
+            quals = self.condition(condition)?;
+        }
+        self.scope().aggregates = aggregates;
+        let mut again = quals.clone();
+        for item in &items {
+            inner_conditions(item, &mut again);
+        }
+
         let mut order = self.order(around.order, &results)?;
         let mut having = None;
         if let Some(condition) = &select.having {
@@ -339,7 +342,17 @@ fn all_columns(slot: SlotId, columns: &Columns) -> Vec<Item> {
 
 /// The result that an ORDER BY or GROUP BY item names by its alias or its place.
 fn named_result(expr: &ast::Expr, results: &[Item], clause: &str) -> Result<Option<Typed>, Error> {
-    match expr {
+    // Parentheses leave no trace, and a negative number is a number. Source: gram.y, `doNegate`.
+    if let Some(digits) = super::expr::signed_number(expr, false) {
+        if digits.trim_start_matches('-').parse::<i32>().is_err() {
+            return Err(Error::new("42601", format!("non-integer constant in {clause}")));
+        }
+        let place = digits.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
+        let found = place.and_then(|place| results.get(place)).map(|(_, value)| value.clone());
+        let message = || format!("{clause} position {digits} is not in select list");
+        return found.map(Some).ok_or_else(|| Error::new("42P10", message()));
+    }
+    match unnested(expr) {
         ast::Expr::Identifier(name) => {
             let name = ident(name);
             let mut found = results.iter().filter(|(other, _)| *other == name);
@@ -349,15 +362,16 @@ fn named_result(expr: &ast::Expr, results: &[Item], clause: &str) -> Result<Opti
             }
             Ok(first.map(|(_, value)| value.clone()))
         }
-        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), span: _ }) => {
-            let place = digits.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
-            let found = place.and_then(|place| results.get(place)).map(|(_, value)| value.clone());
-            let message = || format!("{clause} position {digits} is not in select list");
-            found.map(Some).ok_or_else(|| Error::new("42P10", message()))
-        }
         ast::Expr::Value(_) => Err(Error::new("42601", format!("non-integer constant in {clause}"))),
         _ => Ok(None),
     }
+}
+
+fn unnested(mut expr: &ast::Expr) -> &ast::Expr {
+    while let ast::Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
 }
 
 /// The name of a result without an alias. Source: PostgreSQL, `parse_target.c`, `FigureColname`.
@@ -385,7 +399,6 @@ fn colname(expr: &ast::Expr) -> Option<(SmolStr, bool)> {
         },
         A::Exists { negated: false, .. } => Some(("exists".into(), true)),
         A::Array(_) => Some(("array".into(), true)),
-        A::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => Some(("bool".into(), false)),
         A::Position { .. } => Some(("position".into(), true)),
         A::Trim { trim_where, .. } => Some((
             match trim_where {
@@ -397,8 +410,9 @@ fn colname(expr: &ast::Expr) -> Option<(SmolStr, bool)> {
             true,
         )),
         A::Subquery(query) => match &*query.body {
+            // Whatever it is called there, it is called here.
             ast::SetExpr::Select(select) => match select.projection.first()? {
-                SelectItem::UnnamedExpr(expr) => colname(expr),
+                SelectItem::UnnamedExpr(expr) => Some((result_name(expr), true)),
                 SelectItem::ExprWithAlias { alias, .. } => Some((ident(alias), true)),
                 _ => None,
             },

@@ -96,8 +96,14 @@ impl Builder<'_> {
     }
 
     pub(super) fn in_subquery(&mut self, left: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed, Error> {
-        let op = if negated { CompareOp::NotEq } else { CompareOp::Eq };
-        self.any_all_subquery(left, op, query, negated)
+        // NOT IN is NOT (= ANY): that operator is looked for. Source: gram.y.
+        let mut found = self.any_all_subquery(left, CompareOp::Eq, query, negated)?;
+        if let Expr::Subquery { kind: SubqueryKind::AnyAll { op, .. }, .. } = &mut found.expr
+            && negated
+        {
+            *op = CompareOp::NotEq;
+        }
+        Ok(found)
     }
 
     pub(super) fn any_all_subquery(
@@ -107,8 +113,9 @@ impl Builder<'_> {
         query: &ast::Query,
         all: bool,
     ) -> Result<Typed, Error> {
-        let left = self.expr(left)?;
+        // In this order. Source: PostgreSQL, parse_expr.c, `transformSubLink`.
         let rows = self.subquery(query)?;
+        let left = self.expr(left)?;
         let [(_, ty)] = rows.columns.as_slice() else {
             return Err(Error::new("42601", "subquery has too many columns"));
         };

@@ -17,11 +17,6 @@ macro_rules! children {
                 Expr::Not(expr) | Expr::IsNull { expr, .. } | Expr::IsBool { expr, .. } | Expr::Once { expr, .. } => vec![expr],
                 Expr::IsDistinct { left, right, .. } | Expr::Compare { left, right, .. } => vec![left, right],
                 Expr::AnyAll { left, array, .. } => vec![left, array],
-                Expr::InList { expr, list, .. } => {
-                    let mut all: Vec<&'a $($mutable)? Expr> = vec![expr];
-                    all.extend(list.$iter());
-                    all
-                }
                 Expr::Case { arms, otherwise } => {
                     let mut all: Vec<&'a $($mutable)? Expr> = Vec::new();
                     for (condition, result) in arms.$iter() {

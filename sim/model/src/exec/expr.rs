@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt, Polled, Slot};
+use crate::function::Function;
 use crate::plan::{CompareOp, Expr, NodeId, SubqueryKind};
 use crate::types::{Value, compare as order, same};
 
@@ -27,7 +28,7 @@ fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool> {
     })
 }
 
-fn any_all(op: CompareOp, left: &Value, array: &Value, all: bool) -> Option<bool> {
+pub(crate) fn any_all(op: CompareOp, left: &Value, array: &Value, all: bool) -> Option<bool> {
     let Value::Array(items) = array else { return None };
     let mut quantifier = Quantifier { all, unknown: false };
     let decided = items.iter().find_map(|item| quantifier.add(compare(op, left, item)));
@@ -112,9 +113,21 @@ impl Exec<'_> {
     /// Whether a row passes a filter; the row's work is done then.
     pub(super) fn passes(&mut self, filter: Option<&Expr>) -> Result<bool, Interrupt> {
         let Some(filter) = filter else { return Ok(true) };
-        let truth = self.test(filter)?;
+        let truth = self.qualifies(filter)?;
         self.row_done();
-        Ok(truth == Some(true))
+        Ok(truth)
+    }
+
+    /// Whether a condition holds. A row is out with the first term that is not true, be it NULL: what stands behind it is not evaluated.
+    /// Source: PostgreSQL, src/backend/executor/execExpr.c, `ExecInitQual`.
+    fn qualifies(&mut self, condition: &Expr) -> Result<bool, Interrupt> {
+        let Expr::And(parts) = condition else { return Ok(self.test(condition)? == Some(true)) };
+        for part in parts {
+            if !self.qualifies(part)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The truth of a condition. Most are comparisons of what need not be computed.
@@ -149,17 +162,6 @@ impl Exec<'_> {
                 Ok(Some((order(&left, &right) != Ordering::Equal) != *negated))
             }
             Expr::AnyAll { op, left, array, all } => self.any_all(*op, left, array, *all),
-            Expr::InList { expr, list, negated } => {
-                let left = self.eval(expr)?;
-                let mut any = Quantifier { all: false, unknown: false };
-                for item in list {
-                    let right = self.eval(item)?;
-                    if any.add(compare(CompareOp::Eq, &left, &right)).is_some() {
-                        return Ok(Some(!negated));
-                    }
-                }
-                Ok(any.end().map(|truth| truth != *negated))
-            }
             Expr::Subquery { kind: SubqueryKind::Exists { negated }, root, .. } => {
                 let exists = self.subquery(*root, |_| Ok(Some(())))?.is_some();
                 Ok(Some(exists != *negated))
@@ -250,6 +252,10 @@ impl Exec<'_> {
                     && let Some(value) = crate::function::call_at_once(*function, left, right)
                 {
                     return Ok(value?);
+                }
+                // Nobody asks for an element of no array. Source: PostgreSQL, execExpr.c, `ExecInitSubscriptingRef`.
+                if *function == Function::ArrayElement && matches!(self.eval(&args[0])?, Value::Null) {
+                    return Ok(Value::Null);
                 }
                 let args = self.eval_all(args)?;
                 Ok(crate::function::call(*function, &args)?)
@@ -342,7 +348,7 @@ impl Exec<'_> {
     /// Whether the newest version of a row that was waited for still qualifies.
     pub(super) fn rechecks(&mut self, conditions: &[Expr]) -> Result<bool, Interrupt> {
         for condition in conditions {
-            if self.test(condition)? != Some(true) {
+            if !self.qualifies(condition)? {
                 self.row_done();
                 return Ok(false);
             }

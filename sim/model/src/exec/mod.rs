@@ -28,6 +28,7 @@ mod utility;
 mod view;
 
 pub(crate) use call::process_id;
+pub(crate) use expr::any_all;
 pub(crate) use row_lock::excludes as rows_exclude;
 pub(crate) use view::Names;
 
@@ -103,6 +104,8 @@ pub(crate) struct NodeState {
     pub(crate) at: u32,
     pub(crate) end: u32,
     pub(crate) flag: bool,
+    /// Whether the row that is being locked was waited for.
+    pub(crate) waited: bool,
 }
 
 /// What a node does next.
@@ -288,6 +291,14 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: impl FnOnce(&
         }
         core.session_mut(me).activation().begin(query);
     }
+    if let Body::Utility(utility) = &plan.body
+        && utility.takes_snapshot()
+    {
+        core.take_snapshot(me, &mut Snapshot::default());
+        if core.transaction(me).isolation.keeps_snapshot() {
+            core.note(|| Access::KeepSnapshot);
+        }
+    }
     resume(core, me, plan)
 }
 
@@ -362,6 +373,9 @@ impl Exec<'_> {
             }
             if self.isolation().keeps_snapshot() {
                 self.core.note(|| Access::KeepSnapshot);
+            }
+            if let Some(error) = &self.query.fails {
+                return Err(error.clone().into());
             }
             if self.isolation() == Isolation::Serializable {
                 self.core.note(|| Access::Everything);

@@ -137,7 +137,7 @@ impl Exec<'_> {
             let skip = self.row_count(offset, "2201X", "OFFSET")?.unwrap_or(0);
             let give = self.row_count(limit, "2201W", "LIMIT")?.unwrap_or(u32::MAX);
             self.row_done();
-            *self.state(node) = NodeState { stage: Stage::Input, at: skip, end: give, flag: false };
+            *self.state(node) = NodeState { stage: Stage::Input, at: skip, end: give, ..NodeState::default() };
         }
         while self.state(node).at > 0 && self.state(node).end > 0 {
             if self.poll(input)? == Polled::End {

@@ -226,6 +226,25 @@ impl Exec<'_> {
         }
     }
 
+    /// Who has waited for a row's holder locks the row's newer versions too, and waits for whoever holds those, before it finds out that the row
+    /// that it sees is no longer the newest, which under REPEATABLE READ is an error. Source: PostgreSQL, `heap_lock_tuple`,
+    /// `heap_lock_updated_tuple`.
+    fn wait_for_newer_versions(
+        &mut self,
+        table: TableId,
+        tuple: TupleId,
+        strength: RowLockStrength,
+    ) -> Result<(), Interrupt> {
+        let mut next = self.core.tables[table as usize].header(tuple).next;
+        while next != NO_TUPLE {
+            while let Some(holder) = self.holder(table, next, strength) {
+                self.wait(LockTag::Xact(holder), TableLockMode::Share)?;
+            }
+            next = self.core.tables[table as usize].header(next).next;
+        }
+        Ok(())
+    }
+
     /// The error of REPEATABLE READ where READ COMMITTED would go on with a newer version.
     pub(super) fn check_isolation(&self, status: RowStatus) -> Result<(), Error> {
         let what = match status {
@@ -277,7 +296,12 @@ impl Exec<'_> {
     /// Locks one table's row; false: the row is to be left out.
     fn lock_target(&mut self, node: NodeId, target: &RowLockTarget) -> Result<bool, Interrupt> {
         let Some(tuple) = self.tuple(target.slot) else { return Ok(true) };
+        let has_waited = std::mem::replace(&mut self.state(node).waited, true);
         let status = self.lock_row(target.table, tuple, target.strength, target.wait)?;
+        if has_waited && status == RowStatus::Updated && self.isolation().keeps_snapshot() {
+            self.wait_for_newer_versions(target.table, tuple, target.strength)?;
+        }
+        self.state(node).waited = false;
         // Of a deleted row, too, FOR UPDATE says that it was updated (ExecLockRows).
         self.check_isolation(if status == RowStatus::Deleted { RowStatus::Updated } else { status })?;
         if status != RowStatus::Updated {

@@ -57,6 +57,7 @@ fn query(kind: QueryKind, mode: TableLockMode, nodes: Vec<Node>, output: Option<
         slots: 2,
         ctes: vec![],
         onces: 0,
+        fails: None,
         writes: kind != QueryKind::Select,
     };
     Plan { params: vec![INT; params], columns, body: Body::Query(query) }

@@ -41,12 +41,6 @@ pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
             columns_of(left, each);
             columns_of(array, each);
         }
-        Expr::InList { expr, list, .. } => {
-            columns_of(expr, each);
-            for item in list {
-                columns_of(item, each);
-            }
-        }
         Expr::Case { arms, otherwise } => {
             for (condition, result) in arms {
                 columns_of(condition, each);

@@ -35,7 +35,7 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
             let mut keys = keys.iter().filter_map(|key| if let Value::Text(key) = key { Some(key) } else { None });
             Value::Bool(if all { keys.all(|key| has_key(value, key)) } else { keys.any(|key| has_key(value, key)) })
         }
-        (Function::JsonConcat, [Value::Json(left), Value::Json(right)]) => concat(left, right)?,
+        (Function::JsonConcat, [Value::Json(left), Value::Json(right)]) => concat(left, right),
         (Function::JsonRemove, [Value::Json(value), Value::Text(key)]) => remove(value, key)?,
         (Function::JsonTypeof, [Value::Json(value)]) => Value::Text(kind(value).into()),
         (Function::JsonArrayLength, [Value::Json(value)]) => match &**value {
@@ -73,22 +73,20 @@ fn has_key(value: &Json, key: &str) -> bool {
     }
 }
 
-fn concat(left: &Json, right: &Json) -> Result<Value, Error> {
+/// Objects are merged; of anything else an array is made. Source: PostgreSQL, `jsonfuncs.c`, `IteratorConcat`.
+fn concat(left: &Json, right: &Json) -> Value {
     let list = |value: &Json| match value {
         Json::Array(items) => items.clone(),
         other => vec![other.clone()],
     };
-    Ok(Value::Json(Arc::new(match (left, right) {
+    Value::Json(Arc::new(match (left, right) {
         (Json::Object(left), Json::Object(right)) => {
             let mut both = left.clone();
             both.extend(right.iter().map(|(key, value)| (key.clone(), value.clone())));
             Json::Object(both)
         }
-        (Json::Object(_), other) | (other, Json::Object(_)) if !other.is_array() => {
-            return Err(Error::new("22023", "invalid concatenation of jsonb objects"));
-        }
         (left, right) => Json::Array(list(left).into_iter().chain(list(right)).collect()),
-    })))
+    }))
 }
 
 fn remove(value: &Json, key: &str) -> Result<Value, Error> {
@@ -165,6 +163,9 @@ fn from_json(value: &Json, scalar: Scalar) -> Result<Value, Error> {
             let value = numeric::to_int(value).filter(|value| text::fits(*value, scalar));
             value.map(Value::Int).ok_or_else(|| Error::new("22003", format!("{name} out of range")))
         }
-        _ => Err(Error::new("22023", format!("cannot cast jsonb {} to type {name}", kind(value)))),
+        _ => {
+            let kind = if value.is_number() { "numeric" } else { kind(value) };
+            Err(Error::new("22023", format!("cannot cast jsonb {kind} to type {name}")))
+        }
     }
 }

@@ -119,7 +119,7 @@ pub(crate) enum Function {
 
 impl Function {
     /// Whether a NULL argument makes it NULL without a look at the others.
-    fn is_strict(self) -> bool {
+    pub(crate) fn is_strict(self) -> bool {
         !matches!(
             self,
             Self::NullIf
@@ -135,6 +135,17 @@ impl Function {
                 | Self::JsonbBuildObject
                 | Self::JsonbBuildArray
         )
+    }
+
+    /// Whether planning evaluates it where its arguments are constant. What hangs on settings or on other types' functions is only stable.
+    /// Source: PostgreSQL, `src/include/catalog/pg_proc.dat`, `provolatile`.
+    pub(crate) fn is_immutable(self) -> bool {
+        let is_plain = |ty| !matches!(ty, Type::Array(_) | Type::Scalar(Scalar::Timestamptz | Scalar::Regclass));
+        match self {
+            Self::Input(ty) | Self::Output(ty) => is_plain(ty),
+            Self::ConcatAll | Self::ToJsonb(_) | Self::JsonbBuildObject | Self::JsonbBuildArray => false,
+            _ => true,
+        }
     }
 }
 
@@ -163,7 +174,9 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         Function::NullIf if crate::types::compare(&args[0], &args[1]).is_eq() => Ok(Value::Null),
         Function::NullIf => Ok(args[0].clone()),
         Function::Greatest => {
-            Ok(present(args).max_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null))
+            // The first of equals, which may be printed differently, as 1.5 and 1.50.
+            let greater = |a, b| if crate::types::compare(a, b).is_lt() { b } else { a };
+            Ok(present(args).reduce(greater).cloned().unwrap_or(Value::Null))
         }
         Function::Least => Ok(present(args).min_by(|a, b| crate::types::compare(a, b)).cloned().unwrap_or(Value::Null)),
         Function::SnapshotXmin | Function::SnapshotXmax | Function::VisibleInSnapshot => Ok(snapshot(function, args)),

@@ -167,6 +167,10 @@ pub(crate) fn resolve(name: &str, args: &[Type]) -> Result<&'static Signature, E
         [one] => Ok(one),
         [] => Err(undefined(name, args)),
         [_, ..] => {
+            // Its `double precision`, which PostgreSQL prefers, is not modelled.
+            if name == "abs" {
+                return Err(Error::refused("abs of an untyped literal"));
+            }
             let message = format!("function {} is not unique", call_text(name, args));
             Err(Error::new("42725", message))
         }

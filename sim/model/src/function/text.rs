@@ -24,6 +24,10 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         (Function::Length, [Value::Text(text)]) => number(text.chars().count()),
         (Function::OctetLength, [Value::Text(text)]) => number(text.len()),
         (Function::Left, [Value::Text(text), Value::Int(count)]) => Value::Text(left(text, *count)),
+        // Without the first -count characters; that of the lowest integer is no number. Source: varlena.c, `text_right`.
+        (Function::Right, [Value::Text(text), Value::Int(count)]) if *count == i64::from(i32::MIN) => {
+            Value::Text(text.clone())
+        }
         (Function::Right, [Value::Text(text), Value::Int(count)]) => {
             let reversed: String = text.chars().rev().collect();
             Value::Text(left(&reversed, *count).chars().rev().collect::<String>().into())

@@ -58,11 +58,21 @@ fn rank(value: &Value) -> u8 {
 
 /// Source: PostgreSQL, `src/backend/utils/adt/jsonb_util.c`, compareJsonbContainers.
 fn compare_json(left: &Json, right: &Json) -> Ordering {
+    let is_scalar = |value: &Json| !value.is_array() && !value.is_object();
+    match (left, right) {
+        // Historically an empty array at the top is below every scalar.
+        (Json::Array(items), scalar) if items.is_empty() && is_scalar(scalar) => Ordering::Less,
+        (scalar, Json::Array(items)) if items.is_empty() && is_scalar(scalar) => Ordering::Greater,
+        _ => compare_nested(left, right),
+    }
+}
+
+fn compare_nested(left: &Json, right: &Json) -> Ordering {
     match (left, right) {
         (Json::Array(left), Json::Array(right)) => left.len().cmp(&right.len()).then_with(|| {
             left.iter()
                 .zip(right)
-                .map(|(left, right)| compare_json(left, right))
+                .map(|(left, right)| compare_nested(left, right))
                 .find(|o| o.is_ne())
                 .unwrap_or(Ordering::Equal)
         }),
@@ -71,13 +81,10 @@ fn compare_json(left: &Json, right: &Json) -> Ordering {
             let pairs = left.iter().zip(&right);
             let unequal = |((left_key, left), (right_key, right)): ((&&String, &&Json), (&&String, &&Json))| {
                 let keys = left_key.as_bytes().cmp(right_key.as_bytes());
-                Some(keys.then_with(|| compare_json(left, right))).filter(|ordering| ordering.is_ne())
+                Some(keys.then_with(|| compare_nested(left, right))).filter(|ordering| ordering.is_ne())
             };
             pairs.map(|((a, b), (c, d))| ((a, b), (c, d))).find_map(unequal).unwrap_or(Ordering::Equal)
         }),
-        // Historically an empty array at the top is below everything.
-        (Json::Array(left), _) if left.is_empty() => Ordering::Less,
-        (_, Json::Array(right)) if right.is_empty() => Ordering::Greater,
         (Json::String(left), Json::String(right)) => left.as_bytes().cmp(right.as_bytes()),
         (Json::Bool(left), Json::Bool(right)) => left.cmp(right),
         (Json::Number(left), Json::Number(right)) => compare_json_numbers(left, right),

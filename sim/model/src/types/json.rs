@@ -134,9 +134,14 @@ pub(crate) fn step<'a>(value: &'a Json, key: &str) -> Option<&'a Json> {
     }
 }
 
-/// `->` with an integer: from the end if negative.
+/// `->` with an integer: from the end if negative. A scalar is stored as an array of one. Source: PostgreSQL, jsonfuncs.c,
+/// `jsonb_array_element`; jsonb.h, `JB_FSCALAR`.
 pub(crate) fn element(value: &Json, index: i64) -> Option<&Json> {
-    let items = value.as_array()?;
+    let items = match value {
+        Json::Array(items) => items.as_slice(),
+        Json::Object(_) => return None,
+        scalar => std::slice::from_ref(scalar),
+    };
     let at = if index < 0 { i64::try_from(items.len()).ok()?.checked_add(index)? } else { index };
     items.get(usize::try_from(at).ok()?)
 }

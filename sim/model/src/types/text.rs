@@ -170,7 +170,10 @@ fn parse_bool(text: &str) -> Option<bool> {
 fn parse_int(text: &str, trimmed: &str, scalar: Scalar) -> Result<i64, Error> {
     let name = scalar_name(scalar);
     let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let count = digits.bytes().take_while(u8::is_ascii_digit).count();
+    // What is too large is found first, at its digits; what stands behind them is looked at afterwards. Source: numutils.c, `pg_strtoint32`.
+    let fits_negated = |digits: &str| format!("-{digits}").parse::<i64>().is_ok_and(|value| fits(value, scalar));
+    if count == 0 || count < digits.len() && fits_negated(&digits[..count]) {
         return Err(Error::new("22P02", format!("invalid input syntax for type {name}: \"{text}\"")));
     }
     let value = trimmed.parse::<i64>().ok().filter(|value| fits(*value, scalar));
@@ -249,11 +252,15 @@ fn parse_array(text: &str, element: Scalar) -> Result<Value, Error> {
             }
         }
         let null = !quoted && item.eq_ignore_ascii_case("null");
-        items.push(if null { Value::Null } else { parse_scalar(&item, element)? });
+        items.push((!null).then_some(item));
         match rest.next() {
-            None => return Ok(Value::Array(items.into())),
+            // The braces and commas are right: only now its elements are read.
+            None => break,
             Some(',') => {}
             Some(_) => return Err(malformed()),
         }
     }
+    let read = |item: Option<String>| item.map_or(Ok(Value::Null), |item| parse_scalar(&item, element));
+    let items: Result<Vec<Value>, Error> = items.into_iter().map(read).collect();
+    Ok(Value::Array(items?.into()))
 }

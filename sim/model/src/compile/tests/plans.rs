@@ -131,12 +131,12 @@ fn subqueries_read_the_outer_slots() {
         &expect![[r#"
             lock t AccessShare
             lock u AccessShare
-            Project -> s5: s0.2, exists n2
-              subquery n2
-                IndexScan u -> s3 by u_pkey (s0.0)
-              SeqScan t -> s0 where s0.1 = any n0
-                subquery n0
-                  SeqScan u -> s1
+            Project -> s5: s0.2, exists n0
+              subquery n0
+                IndexScan u -> s1 by u_pkey (s0.0)
+              SeqScan t -> s0 where s0.1 = any n2
+                subquery n2
+                  SeqScan u -> s3
         "#]],
     );
 }
