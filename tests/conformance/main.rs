@@ -40,6 +40,7 @@ specs! {
         deadlock_by_upgrade
         delete_and_insert_again
         failed_transaction
+        foreign_keys_share_the_key
         lock_and_read_in_one_statement
         locked_row_is_not_rechecked
         nowait
@@ -70,7 +71,5 @@ specs! {
         when_a_transaction_id_appears
         who_may_have_read_the_old_state
     }
-    refused {
-        foreign_keys_share_the_key by "REFERENCES"
-    }
+    refused {}
 }

@@ -38,6 +38,10 @@ pub(crate) struct TableDef {
     pub(crate) generates: bool,
     /// In the order of their creation, in which PostgreSQL maintains them; the primary key of CREATE TABLE before all.
     pub(crate) indexes: Vec<IndexDef>,
+    /// In the order of their creation, in which their triggers fire.
+    pub(crate) foreign_keys: Vec<ForeignKey>,
+    /// Tables whose foreign keys refer to this one, in the order of their creation.
+    pub(crate) referenced_by: Vec<TableId>,
     /// The sequences of its serial and identity columns, dropped with it and restarted by TRUNCATE .. RESTART IDENTITY.
     pub(crate) sequences: Vec<SequenceId>,
 }
@@ -48,6 +52,31 @@ impl TableDef {
         let place = self.columns.iter().position(|column| *column.name == *name)?;
         Some(ColumnId::try_from(place).expect("CREATE TABLE limits the number of columns"))
     }
+}
+
+/// REFERENCES: the values of `columns`, unless one is NULL, stand in `referenced` of a row of `table`.
+#[derive(Clone, Debug)]
+pub(crate) struct ForeignKey {
+    pub(crate) name: SmolStr,
+    pub(crate) columns: Vec<ColumnId>,
+    /// [`ITSELF`] until it is created, where a table refers to itself.
+    pub(crate) table: TableId,
+    pub(crate) referenced: Vec<ColumnId>,
+    pub(crate) on_delete: ReferentialAction,
+    pub(crate) on_update: ReferentialAction,
+}
+
+/// In a table that is not created yet: its own number.
+pub(crate) const ITSELF: TableId = TableId::MAX;
+
+/// What becomes of referencing rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReferentialAction {
+    NoAction,
+    Restrict,
+    Cascade,
+    SetNull,
+    SetDefault,
 }
 
 /// A column.
@@ -341,6 +370,18 @@ impl Catalog {
         }
         let id = self.next_number();
         let names = self.write();
+        for key in &mut table.foreign_keys {
+            if key.table == ITSELF {
+                key.table = id;
+                table.referenced_by = vec![id];
+            } else {
+                let referenced = names.tables[key.table as usize].as_mut().expect("compiled under this version");
+                let referenced = Arc::make_mut(referenced);
+                if !referenced.referenced_by.contains(&id) {
+                    referenced.referenced_by.push(id);
+                }
+            }
+        }
         let schema = names.schemas.get_mut(&table.schema).expect("checked above");
         schema.insert(table.name.clone(), Relation::Table(id));
         schema.extend(table.indexes.iter().map(|index| (index.name.clone(), Relation::Index(id))));
@@ -399,7 +440,7 @@ impl Catalog {
         Ok(Some(id))
     }
 
-    /// DROP TABLE: with its indexes and the sequences of its columns, which are returned.
+    /// DROP TABLE: with its indexes, the foreign keys that refer to it, and the sequences of its columns, which are returned.
     pub(crate) fn drop_table(&mut self, id: TableId) -> Vec<SequenceId> {
         let table = self.table(id).clone();
         let names = self.write();
@@ -409,10 +450,34 @@ impl Catalog {
             schema.remove(&index.name);
         }
         names.tables[id as usize] = None;
+        for other in table.foreign_keys.iter().map(|key| key.table).chain(table.referenced_by.iter().copied()) {
+            if let Some(other) = &mut names.tables[other as usize] {
+                let other = Arc::make_mut(other);
+                other.referenced_by.retain(|referencing| *referencing != id);
+                other.foreign_keys.retain(|key| key.table != id);
+            }
+        }
         for sequence in &table.sequences {
             self.drop_sequence(*sequence);
         }
         table.sequences.clone()
+    }
+
+    /// The foreign keys that refer to a table, with the tables that they belong to.
+    pub(crate) fn references_to(&self, id: TableId) -> impl Iterator<Item = (TableId, usize, &ForeignKey)> {
+        self.table(id).referenced_by.iter().flat_map(move |referencing| {
+            let keys = self.table(*referencing).foreign_keys.iter().enumerate();
+            keys.filter(move |(_, key)| key.table == id).map(|(number, key)| (*referencing, number, key))
+        })
+    }
+
+    /// Whether a foreign key or a CHECK in a schema has this name.
+    pub(crate) fn has_constraint(&self, schema: &str, name: &str) -> bool {
+        let tables = self.names.tables.iter().flatten().filter(|table| *table.schema == *schema);
+        tables.into_iter().any(|table| {
+            let keys = table.foreign_keys.iter().map(|key| &key.name);
+            keys.chain(table.checks.iter().map(|(name, _)| name)).any(|other| **other == *name)
+        })
     }
 
     /// Whether a sequence belongs to a column.

@@ -40,6 +40,9 @@
 //!
 //! **Unique indexes** wait for the transaction that inserted or deleted a twin, then err with 23505. ON CONFLICT waits and tries again.
 //!
+//! **Foreign keys** are checked at the end of a statement, by queries with snapshots of their own: a reference locks the row that it refers to FOR KEY
+//! SHARE, and what is gone takes its references with it, empties them, or errs with 23503.
+//!
 //! **Table locks** in eight modes, with fair queues; TRUNCATE, which old snapshots see as an empty table; LOCK TABLE; **advisory locks**, also where
 //! they wait in the middle of a scan; LISTEN and NOTIFY; **sequences**, which do not roll back; **savepoints**; DDL in transactions; **deadlocks**; `lock_timeout`, in
 //! virtual time (see [`Server::advance_clock`]).
@@ -72,6 +75,8 @@
 //!   first rows. Only ORDER BY promises an order, here and there.
 //! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
 //! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.
+//! - Foreign keys are those of CREATE TABLE. DEFERRABLE, MATCH FULL and PARTIAL, columns of different types (but for integers without ON UPDATE CASCADE)
+//!   and foreign keys in ALTER TABLE are refused.
 //! - SERIALIZABLE is refused where transactions that run at the same time read what others of them write, both ways: PostgreSQL might end
 //!   one of them. Whatever is surely serializable runs.
 

@@ -410,6 +410,8 @@ pub(crate) enum Utility {
         names: Vec<SmolStr>,
         /// IF EXISTS: those that do not.
         missing: Vec<SmolStr>,
+        /// With the foreign keys of other tables that refer to them.
+        cascade: bool,
     },
     Listen(crate::notify::Listening),
     Notify {

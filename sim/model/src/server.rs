@@ -137,6 +137,8 @@ pub(crate) struct Core {
     pub(crate) put_aside: Vec<(TableId, Table)>,
     /// Footprints, where they are wanted.
     pub(crate) trail: Option<Box<Trail>>,
+    /// The queries that foreign keys are checked with.
+    pub(crate) checks: exec::Checks,
     /// Texts that views and functions give.
     pub(crate) names: exec::Names,
 }
@@ -201,6 +203,7 @@ impl Server {
             changes: Vec::new(),
             put_aside: Vec::new(),
             trail: None,
+            checks: exec::Checks::default(),
             names: exec::Names::new(),
         };
         let kept =

@@ -35,6 +35,8 @@ pub(super) struct Draft {
     generated: Vec<(ColumnId, ast::Expr)>,
     /// Unique constraints in the order in which they are written.
     keys: Vec<Key>,
+    /// REFERENCES: its name and its columns' names.
+    pub(super) foreign_keys: Vec<(Option<SmolStr>, Vec<SmolStr>, ast::ForeignKeyConstraint)>,
     /// Names that are taken, besides those in the catalog.
     taken: Vec<SmolStr>,
 }
@@ -42,12 +44,21 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn of(table: TableDef) -> Self {
         let taken = vec![table.name.clone()];
-        Self { table, sequences: Vec::new(), checks: Vec::new(), generated: Vec::new(), keys: Vec::new(), taken }
+        Self {
+            table,
+            sequences: Vec::new(),
+            checks: Vec::new(),
+            generated: Vec::new(),
+            keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            taken,
+        }
     }
 
     /// Whether its columns are nothing but columns.
     pub(super) fn is_plain(&self) -> bool {
-        self.sequences.is_empty() && self.checks.is_empty() && self.generated.is_empty() && self.keys.is_empty()
+        let plain = self.sequences.is_empty() && self.checks.is_empty() && self.generated.is_empty();
+        plain && self.keys.is_empty() && self.foreign_keys.is_empty()
     }
 }
 
@@ -66,6 +77,8 @@ impl Builder<'_> {
             checks: Vec::new(),
             generates: false,
             indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            referenced_by: Vec::new(),
             sequences: Vec::new(),
         };
         let mut draft = Draft::of(table);
@@ -78,6 +91,7 @@ impl Builder<'_> {
         self.finish_keys(&mut draft)?;
         self.finish_checks(&mut draft)?;
         self.finish_generated(&mut draft)?;
+        self.finish_foreign_keys(&mut draft)?;
         Ok(Utility::CreateTable {
             table: Box::new(draft.table),
             sequences: draft.sequences,
@@ -176,7 +190,7 @@ impl Builder<'_> {
                 let sequence = self.own_sequence(draft, &def.name.clone(), scalar, options)?;
                 draft.sequences.push((place, sequence));
             }
-            ColumnOption::ForeignKey(_) => return Err(Error::refused("REFERENCES")),
+            ColumnOption::ForeignKey(key) => draft.foreign_keys.push((name, vec![def.name.clone()], key.clone())),
             ColumnOption::Collation(name) => {
                 let c = name.to_string().replace('"', "").eq_ignore_ascii_case("c");
                 refuse_if(!c, "collations other than C")?;
@@ -200,7 +214,7 @@ impl Builder<'_> {
     }
 
     /// A name that nothing in the schema has yet. Source: PostgreSQL, indexcmds.c, `ChooseRelationName`.
-    fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<SmolStr>) -> SmolStr {
+    pub(super) fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<SmolStr>) -> SmolStr {
         let mut name: SmolStr = base.into();
         let mut number = 0;
         while self.catalog.lookup(schema, &name).is_some() || taken.contains(&name) {
@@ -473,7 +487,10 @@ fn table_constraint(draft: &mut Draft, constraint: &TableConstraint) -> Result<(
             refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
             draft.checks.push((name.as_ref().map(ident), None, (**expr).clone()));
         }
-        TableConstraint::ForeignKey(_) => return Err(Error::refused("FOREIGN KEY")),
+        TableConstraint::ForeignKey(key) => {
+            let columns = key.columns.iter().map(ident).collect();
+            draft.foreign_keys.push((key.name.as_ref().map(ident), columns, key.clone()));
+        }
         TableConstraint::Exclude(_) => return Err(Error::refused("EXCLUDE")),
         other => return Err(Error::refused(format!("the constraint {other}"))),
     }

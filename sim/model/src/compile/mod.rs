@@ -12,6 +12,7 @@ mod constant;
 mod create;
 mod dml;
 mod expr;
+mod foreign_key;
 mod from;
 mod insert;
 mod join;

@@ -98,7 +98,7 @@ impl Builder<'_> {
             Statement::Drop { object_type, if_exists, names, cascade, restrict: _, purge, temporary, table } => {
                 refuse_if(*purge || *temporary || table.is_some(), "options of DROP")?;
                 match object_type {
-                    ObjectType::Table => self.drop_table(names, *if_exists),
+                    ObjectType::Table => self.drop_table(names, *if_exists, *cascade),
                     ObjectType::Sequence => self.drop_sequence(names, *if_exists),
                     ObjectType::Schema => match names.as_slice() {
                         [name] => {
@@ -167,7 +167,7 @@ impl Builder<'_> {
         Ok(Utility::Truncate { tables, restart_identity })
     }
 
-    fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
+    fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool, cascade: bool) -> Result<Utility, Error> {
         let mut tables: Vec<TableId> = Vec::new();
         let (mut bare_names, mut missing) = (Vec::new(), Vec::new());
         for name in names {
@@ -188,7 +188,7 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(Utility::DropTable { tables, names: bare_names, missing })
+        Ok(Utility::DropTable { tables, names: bare_names, missing, cascade })
     }
 }
 

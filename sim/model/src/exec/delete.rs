@@ -36,6 +36,7 @@ impl Exec<'_> {
                     self.core.assign_xid(self.me);
                     let status = self.claim(table, old, RowLockStrength::Update, WaitPolicy::Block)?;
                     self.check_isolation(status)?;
+                    self.check_seen(status, table, old)?;
                     self.state(node).stage = match status {
                         RowStatus::Free => {
                             self.write_end(table, old);
@@ -72,5 +73,6 @@ impl Exec<'_> {
         header.next = NO_TUPLE;
         header.key_gone = true;
         self.core.note_written(self.me, table, Some(old), None);
+        self.queue_foreign_keys(table, Some(old), None);
     }
 }

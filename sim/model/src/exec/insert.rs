@@ -145,6 +145,7 @@ impl Exec<'_> {
         let place = super::place(EXCLUDED);
         let new = self.core.tables[table as usize].append(xid, command, false, &mut self.act.values[place]);
         self.core.note_written(self.me, table, None, Some(new));
+        self.queue_foreign_keys(table, None, Some(new));
         new
     }
 }

@@ -15,6 +15,7 @@ mod call;
 mod conflict;
 mod delete;
 mod expr;
+mod foreign_key;
 mod generated;
 mod insert;
 mod query;
@@ -29,6 +30,7 @@ mod view;
 
 pub(crate) use call::process_id;
 pub(crate) use expr::any_all;
+pub(crate) use foreign_key::Checks;
 pub(crate) use row_lock::excludes as rows_exclude;
 pub(crate) use view::Names;
 
@@ -185,6 +187,10 @@ pub(crate) struct Activation {
     memo: Memo,
     /// What each [`crate::plan::Expr::Once`] came to.
     onces: Vec<Option<Value>>,
+    /// The foreign keys that have to be checked when its rows are written.
+    foreign: foreign_key::Queue,
+    /// It is a check under REPEATABLE READ: it reads what is committed now, and fails where it would write what the transaction does not see.
+    latest: bool,
     affected: u64,
     rows: Vec<Value>,
     count: usize,
@@ -240,6 +246,8 @@ impl Activation {
         if query.onces > 0 {
             self.onces.resize(usize::from(query.onces), None);
         }
+        self.foreign.clear();
+        self.latest = false;
         self.affected = 0;
         self.rows.clear();
         self.count = 0;
@@ -334,7 +342,8 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
         }
     };
     let mut act = core.session_mut(me).take_activation();
-    let ran = Exec { core, query, act: &mut act, me }.run();
+    let mut exec = Exec { core, query, act: &mut act, me };
+    let ran = exec.run().and_then(|()| exec.check_foreign_keys());
     let flow = match ran {
         Ok(()) => {
             let tag = match query.kind {
@@ -368,6 +377,9 @@ impl Exec<'_> {
                 self.act.at += 1;
             }
             self.core.take_snapshot(self.me, &mut self.act.snapshot);
+            if self.act.latest {
+                self.core.xacts.snapshot(self.me, &mut self.act.snapshot);
+            }
             if self.core.watches {
                 self.core.touch_query(self.me, self.query);
             }

@@ -39,6 +39,8 @@ fn create() -> Plan {
         checks: vec![],
         generates: false,
         indexes: vec![index],
+        foreign_keys: vec![],
+        referenced_by: vec![],
         sequences: vec![],
     };
     let body = Body::Utility(Utility::CreateTable { table: Box::new(table), sequences: vec![], if_not_exists: false });

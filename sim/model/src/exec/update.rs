@@ -42,6 +42,7 @@ impl Exec<'_> {
                     let old = self.tuple(target).expect("the target of an UPDATE is a tuple");
                     let (status, strength) = self.claim_for_update(table, old)?;
                     self.check_isolation(status)?;
+                    self.check_seen(status, table, old)?;
                     // `end` is the strength with which a newer version is locked.
                     self.state(node).end = u32::from(strength == RowLockStrength::Update);
                     self.state(node).stage = match status {
@@ -169,6 +170,7 @@ impl Exec<'_> {
                 storage.add_locker(new, locker, &self.core.xacts);
             }
         }
+        self.queue_foreign_keys(table, Some(old), Some(new));
         new
     }
 }

@@ -221,6 +221,7 @@ impl Core {
             }
             Utility::Truncate { tables, restart_identity } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
+                self.refuse_to_truncate(tables)?;
                 self.assign_xid(me);
                 for table in tables {
                     self.truncate(me, *table);
@@ -255,13 +256,17 @@ impl Core {
 
     fn alter_or_drop(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
         Ok(match utility {
-            Utility::DropTable { tables, names, missing } => {
+            Utility::DropTable { tables, names, missing, cascade } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
+                let cascades = self.lock_for_drop(me, tables, *cascade)?;
                 self.before_ddl(me)?;
                 for table in tables {
                     self.catalog.drop_table(*table);
                 }
                 self.catalog.forget_poison(names);
+                for notice in cascades {
+                    self.notice(me, notice);
+                }
                 for name in missing {
                     self.notice(me, format!("table \"{name}\" does not exist, skipping"));
                 }
@@ -295,6 +300,9 @@ impl Core {
     }
 
     fn create(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
+        if let Utility::CreateTable { table, .. } = utility {
+            self.lock_referenced(me, table)?;
+        }
         self.before_ddl(me)?;
         match utility {
             Utility::Poison(poison) => {
@@ -358,7 +366,13 @@ impl Core {
     }
 
     /// Locks tables one after the other.
-    fn lock_tables(&mut self, me: u16, tables: &[TableId], mode: TableLockMode, nowait: bool) -> Result<(), Interrupt> {
+    pub(super) fn lock_tables(
+        &mut self,
+        me: u16,
+        tables: &[TableId],
+        mode: TableLockMode,
+        nowait: bool,
+    ) -> Result<(), Interrupt> {
         // The strongest lock is written to the log, and for that it needs an id before it waits (LockAcquireExtended).
         if mode == TableLockMode::AccessExclusive {
             self.assign_xid(me);
@@ -396,6 +410,7 @@ impl Core {
         }
         let tables = self.catalog.tables_in(name);
         self.lock_tables(me, &tables, TableLockMode::AccessExclusive, false)?;
+        self.refuse_to_drop_schema(&tables)?;
         self.before_ddl(me)?;
         for table in tables {
             self.catalog.drop_table(table);
