@@ -40,7 +40,9 @@ specs! {
         deadlock_by_upgrade
         delete_and_insert_again
         failed_transaction
+        foreign_key_actions
         foreign_keys_share_the_key
+        foreign_keys_under_repeatable_read
         lock_and_read_in_one_statement
         locked_row_is_not_rechecked
         nowait
@@ -71,5 +73,7 @@ specs! {
         when_a_transaction_id_appears
         who_may_have_read_the_old_state
     }
-    refused {}
+    refused {
+        deferred_foreign_keys by "DEFERRABLE"
+    }
 }
