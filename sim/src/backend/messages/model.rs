@@ -19,6 +19,8 @@ pub struct ModelMessages {
     entangled: bool,
     /// By the numbers that were given out.
     touches: Vec<Touch>,
+    /// With nothing in it.
+    fresh: Checkpoint,
     /// After the setup.
     kept: Option<(Checkpoint, Setup)>,
 }
@@ -32,7 +34,8 @@ impl ModelMessages {
         let connections: Vec<SessionId> = (0..connections).map(|_| server.connect()).collect();
         // Setups make more than each permutation needs.
         connections.iter().take(1).for_each(|control| server.poison(*control));
-        Self { server, connections, replies: BTreeMap::new(), entangled: false, touches: Vec::new(), kept: None }
+        let fresh = server.checkpoint();
+        Self { server, connections, replies: BTreeMap::new(), entangled: false, touches: Vec::new(), fresh, kept: None }
     }
 
     /// Lets everybody go on who can.
@@ -57,8 +60,10 @@ impl ModelMessages {
 
 impl Messages for ModelMessages {
     fn restart(&mut self) -> Result<(), Trouble> {
-        let touches = std::mem::take(&mut self.touches);
-        *self = Self { touches, ..Self::new(self.connections.len()) };
+        // What was compiled stays compiled.
+        self.server.go_back(&self.fresh);
+        self.replies.clear();
+        self.entangled = false;
         Ok(())
     }
 
