@@ -44,7 +44,7 @@
 //! SHARE, and what is gone takes its references with it, empties them, or errs with 23503.
 //!
 //! **Table locks** in eight modes, with fair queues; TRUNCATE, which old snapshots see as an empty table; LOCK TABLE; **advisory locks**, also where
-//! they wait in the middle of a scan; LISTEN and NOTIFY; **sequences**, which do not roll back; **savepoints**; DDL in transactions; **deadlocks**; `lock_timeout`, in
+//! they wait in the middle of a scan; LISTEN and NOTIFY; **sequences**, which do not roll back; **savepoints**; DDL in transactions, which others see when it is committed; **deadlocks**; `lock_timeout`, in
 //! virtual time (see [`Server::advance_clock`]).
 //!
 //! # How a statement waits
@@ -55,6 +55,12 @@
 //! grants it to the first in the queue; [`Server::next_woken`] polls that statement again, and it goes on where it was. There
 //! is no future and no thread. Nothing goes on by itself: call [`Server::next_woken`] until it returns none, after each call that
 //! can release something, if statements that can go on should do so at once, as on a server.
+//!
+//! # Messages
+//!
+//! [`Server::send`] takes what a client sends without preparing anything: text of any number of statements, which are one transaction unless they
+//! say otherwise; PREPARE and EXECUTE among them. Notices, warnings and notifications are kept for whoever asks. After [`Server::poison`] a setup may
+//! define what the model does not support, and its use is refused instead.
 //!
 //! # What a step has touched
 //!
@@ -68,7 +74,7 @@
 //! - A statement is one step, or two: its snapshot, and the rest ([`Server::execute_to_snapshot`]). From there it runs until it is done or waits. On a
 //!   server two statements can also interleave from row to row.
 //! - A deadlock is found when the wait that closes the cycle begins, and that waiter is the victim. A server looks after `deadlock_timeout`, and
-//!   the victim is whoever's time is up first.
+//!   the victim is whoever's time is up first: so does the model after [`Server::heed_deadlock_timeout`].
 //! - DDL while another transaction with DDL is open is refused.
 //! - `pg_locks` lists tables, tuples, transaction ids, virtual transaction ids and advisory locks, not the locks on indexes and on itself.
 //! - Rows of a scan come in the order in which they were written; a server reuses the space of dead rows. Groups come in the order of their
