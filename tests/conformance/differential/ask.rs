@@ -43,7 +43,7 @@ impl Answer {
 /// Whether PostgreSQL says that whether an expression is evaluated is not defined: a condition's terms are ordered by their costs, and `min`
 /// and `max` may stop at the first row. Source: its manual, 4.2.14; `order_qual_clauses`, `preprocess_minmax_aggregates`.
 fn is_left_open(sql: &str) -> bool {
-    sql.contains("WHERE (") && (sql.contains("(SELECT") || sql.contains(" AND "))
+    sql.contains("WHERE ") && (sql.contains("(SELECT") || sql.contains(" AND "))
         || ["min", "max", "bool_", "every"].iter().any(|name| sql.starts_with(&format!("SELECT {name}")))
 }
 

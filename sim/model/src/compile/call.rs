@@ -397,7 +397,8 @@ fn array_element(name: &str, args: &[Typed]) -> Result<Option<Scalar>, Error> {
     if matches!(name, "array_length" | "cardinality") {
         return match args.first().map(|arg| arg.ty) {
             Some(Type::Array(element)) => Ok(Some(element)),
-            Some(UNKNOWN) => Err(untyped()),
+            // What fits beside it is looked at first.
+            Some(UNKNOWN) if args[1..].iter().all(|arg| matches!(arg.ty, UNKNOWN | INT4)) => Err(untyped()),
             _ => Ok(None),
         };
     }
