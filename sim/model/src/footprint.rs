@@ -225,6 +225,16 @@ impl Core {
         }
     }
 
+    /// The transaction of `session` holds a lock that somebody else's step has given it, and gives it back at its end.
+    pub(crate) fn note_held(&mut self, session: u16, lock: Lock) {
+        if let Some(trail) = &mut self.trail {
+            let taken = &mut trail.open(session).taken;
+            if !taken.contains(&lock) {
+                taken.push(lock);
+            }
+        }
+    }
+
     /// A row was written: `old` version, `new` version, either of which may be missing.
     pub(crate) fn note_written(&mut self, me: u16, table: TableId, old: Option<TupleId>, new: Option<TupleId>) {
         if self.trail.is_none() {

@@ -11,16 +11,20 @@ use skiptrace_model::{Footprint, Outcome, Server, SessionId};
 
 const SESSIONS: usize = 3;
 
-const SETUP: [&str; 5] = [
+const SETUP: [&str; 9] = [
     "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL, u int UNIQUE)",
     "CREATE TABLE s (k text, v int)",
     "CREATE INDEX ON s (k, v)",
     "INSERT INTO t VALUES (1, 10, 100), (2, 20, NULL), (3, 30, 300)",
     "INSERT INTO s VALUES ('a', 1), ('a', 2), ('b', 3)",
+    "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE)",
+    "CREATE TABLE d (id int PRIMARY KEY, u int REFERENCES t (u) ON UPDATE SET NULL)",
+    "INSERT INTO c VALUES (1, 1), (2, 3)",
+    "INSERT INTO d VALUES (1, 100), (2, 300)",
 ];
 
 /// Statements over few rows, so that they get in each other's way. No SELECT shows rows in the order of their places.
-const STATEMENTS: [&str; 34] = [
+const STATEMENTS: [&str; 43] = [
     "BEGIN",
     "BEGIN ISOLATION LEVEL REPEATABLE READ",
     "COMMIT",
@@ -52,6 +56,15 @@ const STATEMENTS: [&str; 34] = [
     "INSERT INTO t VALUES (4, 41, NULL) ON CONFLICT (id) DO UPDATE SET n = excluded.n",
     "INSERT INTO s VALUES ('b', 4)",
     "INSERT INTO s SELECT 'c', n FROM t WHERE id = 1",
+    "INSERT INTO c VALUES (3, 3)",
+    "INSERT INTO c VALUES (4, 4), (5, 1)",
+    "UPDATE c SET t = 2 WHERE id = 1",
+    "DELETE FROM c WHERE t = 3",
+    "SELECT * FROM c ORDER BY id",
+    "INSERT INTO d VALUES (3, 200)",
+    "UPDATE d SET u = 100 WHERE id = 2",
+    "UPDATE t SET u = 101 WHERE id = 1",
+    "SELECT u FROM d WHERE id = 1 FOR UPDATE",
     "LOCK TABLE s IN SHARE MODE",
     "SELECT pg_advisory_xact_lock(1)",
     "SELECT pg_try_advisory_xact_lock_shared(1)",
@@ -163,4 +176,19 @@ fn steps_that_do_not_meet_can_change_places() {
     }
     // Neither is the test vacuous, nor does everything meet everything.
     assert!(exchanged.get() > 1000 && kept.get() > 500, "{} exchanged, {} kept", exchanged.get(), kept.get());
+}
+
+/// Who shares a row shares its newer versions, too, and gives them back with it.
+#[test]
+fn a_share_of_a_row_that_was_updated_since_is_given_back() {
+    let program = [
+        (1, "BEGIN"),
+        (1, "INSERT INTO c VALUES (6, 2)"),
+        (2, "UPDATE t SET n = n + 1 WHERE id = 2 RETURNING n"),
+        (1, "COMMIT"),
+        (2, "UPDATE t SET u = 200 WHERE id = 2"),
+    ];
+    let (_, steps) = run(&mut server(), &program);
+    let footprint = |at: usize| &steps[at].as_ref().expect("nobody waits").footprint;
+    assert!(footprint(3).meets_but_for_numbers(footprint(4)), "one step before, the update would have waited");
 }

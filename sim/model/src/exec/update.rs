@@ -3,6 +3,7 @@
 use crate::catalog::TableId;
 use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
+use crate::footprint::Lock;
 use crate::mvcc::{Locker, State, TupleId};
 use crate::plan::{ColumnId, Expr, NodeId, OWN_ROW, Returning, RowLockStrength, SlotId, WaitPolicy};
 use crate::types::same;
@@ -166,8 +167,13 @@ impl Exec<'_> {
         // Those who share the row go on sharing it in its new version.
         if !storage.lockers(old).is_empty() {
             let lockers: smallvec::SmallVec<[Locker; 2]> = storage.lockers(old).into();
-            for locker in lockers.into_iter().filter(|locker| self.core.xacts.state(locker.xid) == State::Running) {
-                storage.add_locker(new, locker, &self.core.xacts);
+            for locker in lockers {
+                if self.core.xacts.state(locker.xid) != State::Running {
+                    continue;
+                }
+                self.core.tables[table as usize].add_locker(new, locker, &self.core.xacts);
+                let session = self.core.xacts.session(locker.xid);
+                self.core.note_held(session, Lock::Row(table, new, locker.strength));
             }
         }
         self.queue_foreign_keys(table, Some(old), Some(new));
