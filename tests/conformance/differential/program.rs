@@ -27,17 +27,24 @@ impl Schema {
         let mut choices = Choices::new(numbers);
         let tables = TABLES[..=choices.below(2)].to_vec();
         let mut setup = vec!["CREATE SEQUENCE q".to_owned()];
+        let mut first_rows = 0;
         for (place, table) in tables.iter().enumerate() {
             let n = choices.of(&["n int", "n int NOT NULL DEFAULT 5", "n int DEFAULT 1"]);
-            let reference = if place == 1 && choices.one_in(6) { ", r int REFERENCES t" } else { "" };
+            let references =
+                ["", " REFERENCES t", " REFERENCES t ON DELETE CASCADE", " REFERENCES t ON UPDATE CASCADE"];
+            let reference = if place == 1 { choices.of(&references) } else { "" };
             let check = if choices.one_in(4) { ", CHECK (n < 50)" } else { "" };
             let unique = if choices.one_in(4) { ", UNIQUE (s)" } else { "" };
-            setup.push(format!("CREATE TABLE {table} (id int PRIMARY KEY, {n}, s text{unique}{reference}{check})"));
+            setup.push(format!("CREATE TABLE {table} (id int PRIMARY KEY, {n}{reference}, s text{unique}{check})"));
             let index = choices.of(&INDEXES).replace("TABLE", table);
             if !index.is_empty() {
                 setup.push(index);
             }
-            let rows = [2, 3, 4, 1, 0][choices.below(5)];
+            let mut rows = [2, 3, 4, 1, 0][choices.below(5)];
+            if !reference.is_empty() {
+                rows = rows.min(first_rows);
+            }
+            first_rows = rows;
             for row in 1..=rows {
                 setup.push(format!("INSERT INTO {table} (id, n, s) VALUES ({row}, {row}, 's{row}')"));
             }
