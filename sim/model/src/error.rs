@@ -14,6 +14,9 @@ pub struct Error {
 /// The code of a refusal: the model never guesses.
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
 
+/// The code of a refusal of what is too much.
+const LIMIT_EXCEEDED: &str = "54000";
+
 /// How a refusal begins.
 const REFUSAL: &str = "the model does not support";
 
@@ -28,9 +31,14 @@ impl Error {
         Self::new(FEATURE_NOT_SUPPORTED, format!("{REFUSAL} {construct}"))
     }
 
-    /// Whether the model refused, where PostgreSQL might have gone on. PostgreSQL has errors of its own with this code.
+    /// The model does not do so much, and says so: `program_limit_exceeded`.
+    pub(crate) fn too_much(what: impl fmt::Display) -> Self {
+        Self::new(LIMIT_EXCEEDED, format!("{REFUSAL} {what}"))
+    }
+
+    /// Whether the model refused, where PostgreSQL might have gone on. PostgreSQL has errors of its own with these codes.
     pub fn is_refusal(&self) -> bool {
-        self.sqlstate == FEATURE_NOT_SUPPORTED && self.message.starts_with(REFUSAL)
+        matches!(self.sqlstate, FEATURE_NOT_SUPPORTED | LIMIT_EXCEEDED) && self.message.starts_with(REFUSAL)
     }
 }
 

@@ -83,6 +83,9 @@
 //! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.
 //! - Foreign keys are those of CREATE TABLE. DEFERRABLE, MATCH FULL and PARTIAL, columns of different types (but for integers without ON UPDATE CASCADE)
 //!   and foreign keys in ALTER TABLE are refused.
+//! - A statement has a budget of 4 million rows that it reads and values that it keeps; comparisons, long texts and large arrays and documents
+//!   count, too (grouping, and DISTINCT, compare each row with each group). A text has 16 MiB at most, a `jsonb` 128 levels. Beyond that a statement is
+//!   refused with 54000; a statement's own text is limited to 1 MiB, 16 levels of parentheses and 4096 nodes of a plan.
 //! - SERIALIZABLE is refused where transactions that run at the same time read what others of them write, both ways: PostgreSQL might end
 //!   one of them. Whatever is surely serializable runs.
 

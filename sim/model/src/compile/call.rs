@@ -44,8 +44,11 @@ pub(super) fn plain_arg(arg: &FunctionArg) -> Result<&ast::Expr, Error> {
     }
 }
 
+/// How many arguments a function can have: PostgreSQL's `FUNC_MAX_ARGS`.
+const ARGUMENTS_MAX: usize = 100;
+
 fn take_apart(function: &ast::Function) -> Result<Call<'_>, Error> {
-    let ast::Function { name: _, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } =
+    let ast::Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } =
         function;
     refuse_if(*uses_odbc_syntax, "ODBC function calls")?;
     refuse_if(!matches!(parameters, FunctionArguments::None), "parametric functions")?;
@@ -59,6 +62,12 @@ fn take_apart(function: &ast::Function) -> Result<Call<'_>, Error> {
         FunctionArguments::List(list) => list,
     };
     let ast::FunctionArgumentList { duplicate_treatment, args, clauses } = list;
+    // Source: PostgreSQL, src/backend/parser/parse_func.c; those that are no functions there have no such limit.
+    let unbounded = ["coalesce", "greatest", "least"].contains(&name.to_string().to_ascii_lowercase().as_str());
+    if args.len() > ARGUMENTS_MAX && !unbounded {
+        let message = format!("cannot pass more than {ARGUMENTS_MAX} arguments to a function");
+        return Err(Error::new("54023", message));
+    }
     call.distinct = *duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
     for arg in args {
         match arg {

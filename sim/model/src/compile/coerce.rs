@@ -103,7 +103,12 @@ pub(super) fn fold(expr: Expr) -> Expr {
     {
         let values: Option<Vec<Value>> =
             args.iter().map(|arg| if let Expr::Const(value) = arg { Some(value.clone()) } else { None }).collect();
-        if let Some(Ok(value)) = values.map(|values| function::call(*function, &values)) {
+        // What is much work is left for the execution, too, which has a budget.
+        if let Some(values) = values
+            && crate::exec::is_little(*function, &values)
+            && let Ok(value) = function::call(*function, &values)
+            && crate::exec::is_small(&value)
+        {
             return Expr::Const(value);
         }
     }

@@ -159,11 +159,12 @@ impl Folding<'_> {
                     return Some(Value::Null);
                 }
                 let values: Vec<Value> = args.iter().map(value_of).collect::<Option<_>>()?;
-                if !function.is_immutable() {
+                // What is much work is left for the execution, which has a budget.
+                if !function.is_immutable() || !crate::exec::is_little(*function, &values) {
                     return None;
                 }
                 match function::call(*function, &values) {
-                    Ok(value) => Some(value),
+                    Ok(value) => crate::exec::is_small(&value).then_some(value),
                     Err(error) => {
                         self.error.get_or_insert(error);
                         None

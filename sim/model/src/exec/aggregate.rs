@@ -153,6 +153,10 @@ impl Exec<'_> {
             given.push(Some(row));
         }
         self.row_done();
+        let compared = self.act.groups[usize::from(node)].keys.len();
+        self.spend_comparisons(compared)?;
+        let kept = given.iter().flatten().flatten().chain(&key).map(|value| 1 + super::budget::size(value));
+        self.spend(kept.sum())?;
         let groups = &mut self.act.groups[usize::from(node)];
         let same = |other: &Vec<Value>| other.iter().zip(&key).all(|(left, right)| same(left, right));
         let group = groups.keys.iter().position(same).unwrap_or_else(|| {
@@ -219,6 +223,7 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
                         if let Value::Text(separator) = separator {
                             text.push_str(&separator);
                         }
+                        crate::function::bounded_text(text.len() + part.len())?;
                         text.push_str(&part);
                     }
                 }

@@ -201,6 +201,19 @@ fn items(value: &Value) -> &[Value] {
     if let Value::Array(items) = value { items } else { &[] }
 }
 
+/// How many rows a function in FROM gives.
+pub(super) fn table_function_rows(function: TableFunction, args: &[Value]) -> usize {
+    match (function, args) {
+        (TableFunction::GenerateSeries, [Value::Int(from), Value::Int(to), step @ ..]) => {
+            let step = if let [Value::Int(step)] = step { *step } else { 1 };
+            let steps = (i128::from(*to) - i128::from(*from)).checked_div(i128::from(step)).unwrap_or(0);
+            usize::try_from(steps.max(-1) + 1).unwrap_or(usize::MAX)
+        }
+        (TableFunction::Unnest, _) => args.iter().map(|array| items(array).len()).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// The rows of a function in FROM.
 pub(super) fn table_function(
     function: TableFunction,

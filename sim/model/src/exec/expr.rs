@@ -206,6 +206,10 @@ impl Exec<'_> {
     }
 
     fn any_all(&mut self, op: CompareOp, left: &Expr, array: &Expr, all: bool) -> Result<Option<bool>, Interrupt> {
+        if let Some(Value::Array(items)) = self.look(array) {
+            let count = items.len();
+            self.spend_comparisons(count)?;
+        }
         if let (Some(left), Some(array)) = (self.look(left), self.look(array)) {
             return Ok(any_all(op, left, array, all));
         }
@@ -244,7 +248,7 @@ impl Exec<'_> {
             }
             Expr::Array(items) => {
                 let items: Result<Vec<Value>, Interrupt> = items.iter().map(|item| self.eval(item)).collect();
-                Ok(Value::Array(items?.into()))
+                self.array(items?)
             }
             Expr::Call { function, args } => {
                 if let [left, right] = args.as_slice()
@@ -258,7 +262,7 @@ impl Exec<'_> {
                     return Ok(Value::Null);
                 }
                 let args = self.eval_all(args)?;
-                Ok(crate::function::call(*function, &args)?)
+                self.call(*function, &args)
             }
             Expr::ServerCall { function, args } => {
                 let args = self.eval_all(args)?;
@@ -288,10 +292,16 @@ impl Exec<'_> {
                     items.push(exec.slot_value(exec.bound(*output), usize::from(*column)).clone());
                     Ok(None::<()>)
                 })?;
-                Ok(Value::Array(items.into()))
+                self.array(items)
             }
             _ => Ok(boolean(self.test(expr)?)),
         }
+    }
+
+    fn array(&mut self, items: Vec<Value>) -> Result<Value, Interrupt> {
+        let array = Value::Array(items.into());
+        self.spend(super::budget::size(&array))?;
+        Ok(array)
     }
 
     fn eval_all(&mut self, exprs: &[Expr]) -> Result<SmallVec<[Value; 4]>, Interrupt> {
@@ -309,9 +319,11 @@ impl Exec<'_> {
         mut each: impl FnMut(&Self) -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Interrupt> {
         self.rescan(root);
+        self.spend(1)?;
         self.act.memo.depth += 1;
         let mut answer = None;
         while answer.is_none() && self.poll(root)? == Polled::Row {
+            self.spend(1)?;
             answer = each(self)?;
         }
         self.act.memo.depth -= 1;

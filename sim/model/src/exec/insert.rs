@@ -34,6 +34,7 @@ impl Exec<'_> {
                         return Ok(Polled::End);
                     }
                     self.propose(source);
+                    self.spend(1 + self.width(self.bound(EXCLUDED)))?;
                     self.state(node).stage = Stage::Work;
                 }
                 Stage::Work => {

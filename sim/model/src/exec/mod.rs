@@ -11,6 +11,7 @@
 //! functions have already done for this row is remembered in [`Memo`] and given out again, not done twice.
 
 mod aggregate;
+mod budget;
 mod call;
 mod conflict;
 mod delete;
@@ -28,6 +29,7 @@ mod update;
 mod utility;
 mod view;
 
+pub(crate) use budget::{is_little, is_small};
 pub(crate) use call::process_id;
 pub(crate) use expr::any_all;
 pub(crate) use foreign_key::Checks;
@@ -191,6 +193,8 @@ pub(crate) struct Activation {
     foreign: foreign_key::Queue,
     /// It is a check under REPEATABLE READ: it reads what is committed now, and fails where it would write what the transaction does not see.
     latest: bool,
+    /// What is left of [`budget::UNITS`].
+    budget: usize,
     affected: u64,
     rows: Vec<Value>,
     count: usize,
@@ -248,6 +252,7 @@ impl Activation {
         }
         self.foreign.clear();
         self.latest = false;
+        self.budget = budget::UNITS;
         self.affected = 0;
         self.rows.clear();
         self.count = 0;
@@ -325,6 +330,11 @@ pub(crate) fn waits_for_table(core: &Core, me: u16, plan: &Plan) -> bool {
         || core.session(me).activation_ref().is_some_and(|act| act.phase == Phase::Locks)
 }
 
+/// How many nodes can be polled one in another on any thread's stack.
+const NODES_ON_ANY_STACK: usize = 64;
+/// What a node takes at most, without optimisation, in bytes.
+const STACK_OF_A_NODE: usize = 16 << 10;
+
 /// Starts or goes on with a statement.
 pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
     let query = match &plan.body {
@@ -343,7 +353,14 @@ pub(crate) fn resume(core: &mut Core, me: u16, plan: &Plan) -> Flow {
     };
     let mut act = core.session_mut(me).take_activation();
     let mut exec = Exec { core, query, act: &mut act, me };
-    let ran = exec.run().and_then(|()| exec.check_foreign_keys());
+    let nodes = query.nodes.len();
+    // A chain of WITH queries, and a join of many, is polled as deep as it is long.
+    let ran = if nodes <= NODES_ON_ANY_STACK {
+        exec.run()
+    } else {
+        stacker::maybe_grow(nodes * STACK_OF_A_NODE, nodes * STACK_OF_A_NODE + (1 << 20), || exec.run())
+    };
+    let ran = ran.and_then(|()| exec.check_foreign_keys());
     let flow = match ran {
         Ok(()) => {
             let tag = match query.kind {
@@ -406,6 +423,7 @@ impl Exec<'_> {
             while self.poll(self.query.root)? == Polled::Row {
                 self.act.count += 1;
                 if let Some(output) = self.query.output {
+                    self.spend(1 + self.width(self.bound(output)))?;
                     self.emit(output);
                 }
             }

@@ -73,6 +73,7 @@ impl Exec<'_> {
                     }
                 }
                 _ => {
+                    self.spend(1)?;
                     let matches = self.passes(on)?;
                     self.state(node).stage = Stage::Input;
                     if matches {
@@ -191,6 +192,8 @@ impl Exec<'_> {
             self.state(node).stage = Stage::Input;
         }
         while self.poll(input)? == Polled::Row {
+            let seen = self.state(node).at as usize;
+            self.spend_comparisons(seen)?;
             let from = self.bound(slot);
             let width = self.width(from);
             let same = |start: usize| {
@@ -201,6 +204,7 @@ impl Exec<'_> {
             if (0..rows).any(same) {
                 continue;
             }
+            self.spend(width)?;
             let mut seen = std::mem::take(&mut self.act.buffers[place]);
             seen.extend_from_slice(self.row(from));
             self.act.buffers[place] = seen;

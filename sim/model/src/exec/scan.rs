@@ -80,6 +80,7 @@ impl Exec<'_> {
         if self.state(node).stage == Stage::Fresh {
             self.core.note(|| Access::Read { table, key: None });
             let end = self.core.tables[table as usize].len();
+            self.spend(end as usize)?;
             let state = self.state(node);
             state.stage = Stage::Work;
             state.end = end;
@@ -173,8 +174,9 @@ impl Exec<'_> {
                 self.core.note(|| Access::Read { table, key: Some(key) });
             }
         }
+        let found = list.len();
         self.act.lists[place] = list;
-        Ok(())
+        self.spend(found)
     }
 
     /// Rows of `width` values that stand in the node's buffer.
@@ -214,17 +216,19 @@ impl Exec<'_> {
             buffer.clear();
             self.core.note(|| Access::Everything);
             self.core.view_rows(view, &mut buffer);
-            self.fill(node, buffer, width);
+            self.fill(node, buffer, width)?;
         }
         self.poll_buffer(node, slot, width, filter)
     }
 
-    fn fill(&mut self, node: NodeId, buffer: Vec<Value>, width: usize) {
+    fn fill(&mut self, node: NodeId, buffer: Vec<Value>, width: usize) -> Result<(), Interrupt> {
+        self.spend(buffer.len())?;
         let end = u32::try_from(buffer.len() / width).expect("fewer than 2^32 rows");
         self.act.buffers[usize::from(node)] = buffer;
         let state = self.state(node);
         state.stage = Stage::Work;
         state.end = end;
+        Ok(())
     }
 
     #[inline(never)]
@@ -245,8 +249,11 @@ impl Exec<'_> {
             self.row_done();
             let mut buffer = std::mem::take(&mut self.act.buffers[usize::from(node)]);
             buffer.clear();
+            // Before it is made: it may be longer than the memory.
+            let rows = super::call::table_function_rows(function, &values);
+            self.spend(rows.saturating_mul(width.max(1)))?;
             super::call::table_function(function, &values, ordinality, &mut buffer)?;
-            self.fill(node, buffer, width);
+            self.fill(node, buffer, width)?;
         }
         self.poll_buffer(node, slot, width, filter)
     }
@@ -261,6 +268,10 @@ impl Exec<'_> {
     ) -> Result<Polled, Interrupt> {
         loop {
             let at = self.state(node).at;
+            if at == 0 {
+                let rows = self.act.ctes[usize::from(cte)].rows as usize;
+                self.spend(rows)?;
+            }
             if at == self.act.ctes[usize::from(cte)].rows && !self.pull_cte(cte)? {
                 return Ok(Polled::End);
             }
@@ -298,6 +309,7 @@ impl Exec<'_> {
         for slot in &def.slots {
             let kept = self.keep(*slot, def.root, buffer);
             self.act.ctes[number].bound.push(kept);
+            self.spend(1 + self.width(kept))?;
         }
         Ok(true)
     }

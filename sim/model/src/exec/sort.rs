@@ -96,6 +96,7 @@ impl Exec<'_> {
         for slot in slots {
             let kept = self.keep(*slot, input, node);
             self.act.sorts[place].slots.push(kept);
+            self.spend(self.width(kept))?;
         }
         let sorted = &mut self.act.sorts[place];
         sorted.places.push(u32::try_from(sorted.places.len()).expect("fewer than 2^32 rows"));

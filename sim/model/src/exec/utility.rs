@@ -453,6 +453,7 @@ impl Core {
         let has_null = |tuple: TupleId| key(tuple).any(|value| matches!(value, Value::Null));
         let twins = living.windows(2).any(|pair| compare(&pair[0], &pair[1]).is_eq() && !has_null(pair[0]));
         if def.unique && twins {
+            self.tables[table as usize].indexes.pop();
             return Err(Error::new("23505", format!("could not create unique index \"{}\"", def.name)).into());
         }
         Ok(())

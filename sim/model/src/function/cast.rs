@@ -13,6 +13,10 @@ pub(super) fn call(function: Function, arg: &Value) -> Result<Value, Error> {
             Ok(Value::Text(if *value { "true" } else { "false" }.into()))
         }
         (Function::Output(ty), value) => {
+            if let Value::Array(items) = value {
+                let bytes = |item: &Value| if let Value::Text(text) = item { text.len() } else { 0 };
+                super::bounded_text(items.iter().map(bytes).sum())?;
+            }
             Ok(text::print(value, ty).map_or(Value::Null, |text| Value::Text(text.into())))
         }
         (Function::RecordField(ty), value) => Ok(Value::Text(text::record_field(value, ty).into())),

@@ -9,6 +9,17 @@ use crate::error::Error;
 use crate::types::{Scalar, Type, Value, json, numeric, text};
 
 pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
+    let value = compute(function, args)?;
+    if let Function::JsonConcat | Function::ToJsonb(_) | Function::JsonbBuildObject | Function::JsonbBuildArray =
+        function
+        && let Value::Json(json) = &value
+    {
+        json::bounded(json)?;
+    }
+    Ok(value)
+}
+
+fn compute(function: Function, args: &[Value]) -> Result<Value, Error> {
     Ok(match (function, args) {
         (Function::JsonField { as_text }, [Value::Json(value), Value::Text(key)]) => {
             found(value.as_object().and_then(|object| object.get(&**key)), as_text)

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::types::{PgSnapshot, Scalar, Type, Value};
 
 pub(crate) use arithmetic::Number;
+pub(crate) use text::bounded as bounded_text;
 
 /// A pure function or operator: its result follows from its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

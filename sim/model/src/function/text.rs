@@ -17,6 +17,7 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         }
         (Function::ConcatAll, args) => {
             let texts = args.iter().filter_map(|arg| if let Value::Text(text) = arg { Some(&**text) } else { None });
+            bounded(texts.clone().map(str::len).sum())?;
             Value::Text(texts.collect::<String>().into())
         }
         (Function::Lower, [Value::Text(text)]) => Value::Text(text.to_ascii_lowercase().into()),
@@ -54,8 +55,12 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
     })
 }
 
-fn bounded(length: usize) -> Result<(), Error> {
-    if length > LENGTH_MAX { Err(Error::refused(format!("a text of more than {LENGTH_MAX} bytes"))) } else { Ok(()) }
+pub(crate) fn bounded(length: usize) -> Result<(), Error> {
+    if length > LENGTH_MAX {
+        Err(Error::too_much(format_args!("a text of more than {LENGTH_MAX} bytes")))
+    } else {
+        Ok(())
+    }
 }
 
 fn number(value: usize) -> Value {

@@ -21,8 +21,12 @@ pub(crate) fn pairs(object: &Map<String, Json>) -> Vec<(&String, &Json)> {
 
 /// jsonb's input function.
 pub(crate) fn parse(text: &str) -> Result<Json, Error> {
-    let value: Json =
-        serde_json::from_str(text).map_err(|_| Error::new("22P02", "invalid input syntax for type json"))?;
+    let value: Json = serde_json::from_str(text).map_err(|error| {
+        if error.to_string().starts_with("recursion limit exceeded") {
+            return too_deep();
+        }
+        Error::new("22P02", "invalid input syntax for type json")
+    })?;
     if text.contains("\\u0000") {
         return Err(Error::new("22P05", "unsupported Unicode escape sequence"));
     }
@@ -70,6 +74,36 @@ fn same_numbers(text: &str, printed: &[String]) -> bool {
         }
     }
     true
+}
+
+/// How deep a value nests at most: what is read is bounded by `serde_json`, what is built by [`bounded`]. Everything here recurses.
+const DEPTH_MAX: usize = 128;
+
+fn too_deep() -> Error {
+    Error::too_much(format_args!("jsonb that nests deeper than {DEPTH_MAX} levels"))
+}
+
+/// Errs if a value that was built nests too deep.
+pub(crate) fn bounded(value: &Json) -> Result<(), Error> {
+    if depth(value) > DEPTH_MAX { Err(too_deep()) } else { Ok(()) }
+}
+
+fn depth(value: &Json) -> usize {
+    match value {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(object) => 1 + object.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// How many values stand in `value`, long texts counted by what they are as long as.
+pub(crate) fn size(value: &Json) -> usize {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 1,
+        Json::String(text) => 1 + text.len() / 64,
+        Json::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Json::Object(object) => 1 + object.iter().map(|(key, item)| 1 + key.len() / 64 + size(item)).sum::<usize>(),
+    }
 }
 
 /// jsonb's output function: a space behind each comma and colon.

@@ -30,7 +30,10 @@ pub(crate) fn parse(text: &str) -> Option<Numeric> {
     for digit in whole.bytes().chain(fraction.bytes()) {
         digits = digits.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
     }
-    let mut scale = i32::try_from(fraction.len()).ok()? - exponent;
+    let mut scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
+    if digits == 0 {
+        scale = scale.max(0);
+    }
     while scale < 0 {
         digits = digits.checked_mul(10)?;
         scale += 1;
