@@ -42,6 +42,14 @@ pub(crate) struct Plan {
     pub(crate) body: Body,
 }
 
+impl Plan {
+    /// Whether a failed transaction block takes it.
+    pub(crate) fn ends_failure(&self) -> bool {
+        use Utility::{Commit, Rollback, RollbackTo};
+        matches!(self.body, Body::Utility(Commit | Rollback | RollbackTo(_)))
+    }
+}
+
 /// The two kinds of statement, as in PostgreSQL.
 #[derive(Debug)]
 pub(crate) enum Body {

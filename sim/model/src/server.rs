@@ -13,7 +13,7 @@ use crate::lock::End;
 use crate::lock::Locks;
 use crate::message::{Piece, Touch};
 use crate::mvcc::{Serializable, Table, Xacts};
-use crate::plan::{Body, Plan};
+use crate::plan::Plan;
 use crate::sequence::Sequence;
 use crate::session::{Block, Session, Waiting};
 use crate::types::{Type, Value};
@@ -592,12 +592,4 @@ impl Core {
 
 fn compile(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
     crate::compile::compile_parsed(&crate::parse::parse_one(sql)?, catalog)
-}
-
-impl Plan {
-    /// Whether a failed transaction block takes it.
-    pub(crate) fn ends_failure(&self) -> bool {
-        use crate::plan::Utility::{Commit, Rollback, RollbackTo};
-        matches!(self.body, Body::Utility(Commit | Rollback | RollbackTo(_)))
-    }
 }

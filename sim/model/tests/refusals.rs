@@ -33,3 +33,14 @@ fn its_default_is_true() {
     let session = server.connect();
     assert!(matches!(server.query(session, "SET statement_timeout = '0'"), Outcome::Done(_)));
 }
+
+/// Foreign keys are checked at the end of the statement, and their MATCH is SIMPLE.
+#[test]
+fn a_foreign_key_of_another_kind() {
+    refused("CREATE TABLE c (a bigint REFERENCES t DEFERRABLE)");
+    refused("CREATE TABLE c (a bigint REFERENCES t MATCH FULL)");
+    refused("CREATE TABLE c (a numeric REFERENCES t)");
+    refused("CREATE TABLE c (a int REFERENCES t ON UPDATE CASCADE)");
+    refused("ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t");
+    refused("ALTER TABLE t ADD COLUMN up bigint REFERENCES t");
+}
