@@ -10,6 +10,7 @@ mod core_fixture;
 mod core_postgres;
 mod core_rebuild;
 mod layers;
+mod limits;
 mod properties;
 mod regressions;
 mod stepper;

@@ -86,7 +86,8 @@ impl Builder<'_> {
         for expr in exprs.iter_mut() {
             self.read_keys(expr, slot, &keys)?;
         }
-        let count = u16::try_from(keys.len()).expect("the number of columns is limited");
+        let too_many = |_| Error::too_much("GROUP BY of more than 65535 columns");
+        let count = u16::try_from(keys.len()).map_err(too_many)?;
         for expr in exprs.iter_mut() {
             self.number_aggregates(expr, slot, count);
         }

@@ -251,6 +251,7 @@ impl Builder<'_> {
                 super::operator::sortable(def.ty)?;
             }
             let keys = columns.into_iter().map(|column| Expr::Column { slot: OWN_ROW, column }).collect();
+            refuse_if(draft.table.indexes.len() > COLUMNS_MAX, "so many unique constraints of a table")?;
             draft.table.indexes.push(IndexDef { name, unique: true, primary, keys, include, predicate: None });
         }
         Ok(())

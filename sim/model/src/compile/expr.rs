@@ -5,14 +5,12 @@ use sqlparser::ast::{self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subsc
 use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, data_type};
 use super::operator::{comparison, comparison_text};
 use super::scope::{Typed, ident};
-use super::{Builder, refuse_if};
+use super::{Builder, DEPTH_MAX, refuse_if, too_deep};
 use crate::error::Error;
 use crate::function::Function;
 use crate::plan::{CompareOp, Expr};
 use crate::types::{Scalar, Type, Value, numeric, text};
 
-/// How deep expressions nest at most, beside chains of AND and OR, which do not count.
-const DEPTH_MAX: usize = 100;
 /// How many parameters a statement has at most. Source: the protocol counts them in 16 bits.
 const PARAMS_MAX: u16 = 32767;
 
@@ -24,7 +22,7 @@ impl Builder<'_> {
     /// An expression, with its type; an untyped literal or parameter is of type unknown still.
     pub(super) fn expr(&mut self, ast: &ast::Expr) -> Result<Typed, Error> {
         if self.depth >= DEPTH_MAX {
-            return Err(Error::new("54001", "stack depth limit exceeded"));
+            return Err(too_deep());
         }
         self.depth += 1;
         let found = self.expr_inner(ast);

@@ -38,8 +38,12 @@ use crate::plan::{Body, Cte, Node, NodeId, Plan, Query, QueryKind, SlotId, Table
 use crate::types::{Scalar, Type};
 use scope::{CteName, Scope};
 
-/// How many columns a table, and items a list of results, can have. Source: PostgreSQL, `src/include/access/htup_details.h`.
+/// How many columns a table can have. Source: PostgreSQL, `src/include/access/htup_details.h`.
 pub(super) const COLUMNS_MAX: usize = 1600;
+/// How many items a list of results can have. Source: the same.
+const TARGETS_MAX: usize = 1664;
+/// How deep expressions nest at most, beside chains of AND and OR, which do not count.
+const DEPTH_MAX: usize = 100;
 /// How many nodes a plan has at most: far more than anybody writes, far less than their numbers hold.
 const NODES_MAX: usize = 4096;
 
@@ -157,7 +161,7 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, node: Node) -> Result<NodeId, Error> {
         if self.nodes.len() >= NODES_MAX {
-            return Err(Error::new("54001", "stack depth limit exceeded"));
+            return Err(Error::too_much(format_args!("a statement whose plan has more than {NODES_MAX} nodes")));
         }
         self.nodes.push(node);
         Ok(NodeId::try_from(self.nodes.len() - 1).expect("the number of nodes is limited"))
@@ -175,6 +179,18 @@ impl<'a> Builder<'a> {
             self.locks.push((table, mode));
         }
     }
+}
+
+/// Errs as PostgreSQL does where a list of results is too long.
+fn limit_targets(count: usize) -> Result<(), Error> {
+    if count <= TARGETS_MAX {
+        return Ok(());
+    }
+    Err(Error::new("54011", format!("target lists can have at most {TARGETS_MAX} entries")))
+}
+
+fn too_deep() -> Error {
+    Error::too_much(format_args!("expressions and queries that nest deeper than {DEPTH_MAX} levels"))
 }
 
 /// Refuses `construct` where `present`.

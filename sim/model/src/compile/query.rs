@@ -7,7 +7,7 @@ use sqlparser::ast::{self, SetExpr, Statement};
 use super::from::RowLock;
 use super::scope::{CteName, Scope, ident, typed_column};
 use super::select::Around;
-use super::{Builder, COLUMNS_MAX, Columns, Rows, refuse_if, visit};
+use super::{Builder, Columns, Rows, limit_targets, refuse_if, visit};
 use crate::error::Error;
 use crate::parse;
 use crate::plan::{Cte, CteId, Expr, Node, SortKey, WaitPolicy};
@@ -178,9 +178,7 @@ impl Builder<'_> {
         refuse_if(*explicit_row || *value_keyword, "VALUE, ROW")?;
         self.clause("VALUES");
         let width = rows.first().map_or(0, |row| row.content.len());
-        if width > COLUMNS_MAX {
-            return Err(Error::new("54011", format!("target lists can have at most {COLUMNS_MAX} entries")));
-        }
+        limit_targets(width)?;
         let mut columns = vec![Vec::new(); width];
         for row in rows {
             if row.content.len() != width {

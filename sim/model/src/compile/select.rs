@@ -8,7 +8,7 @@ use super::coerce::{BOOL, Cast, UNKNOWN};
 use super::from::RowLock;
 use super::join::{From, conjuncts, inner_conditions};
 use super::scope::{Typed, ident, parts, typed_column};
-use super::{Builder, COLUMNS_MAX, Columns, Rows, operator, refuse_if, visit};
+use super::{Builder, Columns, Rows, limit_targets, operator, refuse_if, visit};
 use crate::error::Error;
 use crate::plan::{Expr, Node, NodeId, RowLockTarget, SlotId, SortKey};
 use crate::types::{Type, Value};
@@ -244,9 +244,7 @@ impl Builder<'_> {
                 }
             }
         }
-        if results.len() > COLUMNS_MAX {
-            return Err(Error::new("54011", format!("target lists can have at most {COLUMNS_MAX} entries")));
-        }
+        limit_targets(results.len())?;
         Ok(results)
     }
 

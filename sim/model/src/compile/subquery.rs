@@ -6,7 +6,7 @@ use super::call::{function_name, plain_arg};
 use super::coerce::{BOOL, call};
 use super::operator::comparison_text;
 use super::scope::{Scope, Typed};
-use super::{Builder, refuse_if};
+use super::{Builder, DEPTH_MAX, refuse_if, too_deep};
 use crate::error::Error;
 use crate::function::Function;
 use crate::plan::{CompareOp, Expr, SubqueryKind};
@@ -27,7 +27,7 @@ impl Builder<'_> {
     pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         const STEP: usize = 8;
         self.depth += STEP;
-        let found = if self.depth > 100 { Err(Error::new("54001", "stack depth limit exceeded")) } else { inner(self) };
+        let found = if self.depth > DEPTH_MAX { Err(too_deep()) } else { inner(self) };
         self.depth -= STEP;
         found
     }

@@ -33,7 +33,7 @@ const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 /// The statements of `sql`, separated by semicolons.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
     if sql.len() > TEXT_MAX {
-        return Err(Error::new("54000", format!("statement of {} bytes: at most {TEXT_MAX} are read", sql.len())));
+        return Err(too_long(sql));
     }
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
     limit(&tokens)?;
@@ -65,7 +65,7 @@ pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
 /// The texts of the statements in `sql`, without the semicolons between them and without empty ones.
 pub(crate) fn split(sql: &str) -> Result<Vec<&str>, Error> {
     if sql.len() > TEXT_MAX {
-        return Err(Error::new("54000", format!("statement of {} bytes: at most {TEXT_MAX} are read", sql.len())));
+        return Err(too_long(sql));
     }
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
     let (mut found, mut start, mut empty) = (Vec::new(), 0, true);
@@ -94,6 +94,10 @@ pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
     Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
 }
 
+fn too_long(sql: &str) -> Error {
+    Error::too_much(format_args!("SQL of more than {TEXT_MAX} bytes: these are {}", sql.len()))
+}
+
 /// Where in `sql` a location is. Locations count from 1, lines and characters.
 fn place(sql: &str, location: Location) -> usize {
     let index = |number: u64| usize::try_from(number).unwrap_or(1).saturating_sub(1);
@@ -116,7 +120,11 @@ pub(crate) fn with_stack<T>(inner: impl FnOnce() -> T) -> T {
 
 /// Keeps the tree shallow. See [`PARENTHESES_MAX`] and [`RUN_MAX`].
 fn limit(tokens: &[TokenWithSpan]) -> Result<(), Error> {
-    let too_complex = || Error::new("54001", "stack depth limit exceeded");
+    let too_complex = || {
+        Error::too_much(format_args!(
+            "SQL that nests deeper than {PARENTHESES_MAX} parentheses, or {RUN_MAX} words without a comma"
+        ))
+    };
     let mut runs = vec![0_usize];
     for token in tokens {
         match &token.token {
@@ -162,7 +170,9 @@ fn unreadable(sql: &str, error: &TokenizerError) -> Error {
 /// The parser's errors, in PostgreSQL's words: what was found, where the parser says so.
 fn syntax_error(error: &ParserError) -> Error {
     let text = match error {
-        ParserError::RecursionLimitExceeded => return Error::new("54001", "stack depth limit exceeded"),
+        ParserError::RecursionLimitExceeded => {
+            return Error::too_much(format_args!("SQL that nests deeper than {DEPTH_MAX} levels"));
+        }
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
     };
     let found =
