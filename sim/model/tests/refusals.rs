@@ -44,3 +44,11 @@ fn a_foreign_key_of_another_kind() {
     refused("ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t");
     refused("ALTER TABLE t ADD COLUMN up bigint REFERENCES t");
 }
+
+/// PostgreSQL keeps every digit, and 400 zeros.
+#[test]
+fn a_number_in_jsonb_that_no_double_holds() {
+    refused("SELECT '[1e400]'::jsonb");
+    refused("SELECT '[1e-400]'::jsonb");
+    refused("SELECT '[123456789012345678901]'::jsonb");
+}

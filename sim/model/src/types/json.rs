@@ -22,12 +22,16 @@ pub(crate) fn pairs(object: &Map<String, Json>) -> Vec<(&String, &Json)> {
 /// jsonb's input function.
 pub(crate) fn parse(text: &str) -> Result<Json, Error> {
     let value: Json = serde_json::from_str(text).map_err(|error| {
-        if error.to_string().starts_with("recursion limit exceeded") {
+        let reason = error.to_string();
+        if reason.starts_with("recursion limit exceeded") {
             return too_deep();
+        }
+        if reason.starts_with("number out of range") {
+            return not_held();
         }
         Error::new("22P02", "invalid input syntax for type json")
     })?;
-    if text.contains("\\u0000") {
+    if has_nul(text) {
         return Err(Error::new("22P05", "unsupported Unicode escape sequence"));
     }
     let mut printed = Vec::new();
@@ -35,7 +39,17 @@ pub(crate) fn parse(text: &str) -> Result<Json, Error> {
     if printed.is_empty() || same_numbers(text, &printed) {
         return Ok(value);
     }
-    Err(Error::refused("jsonb numbers that a double does not hold as they are written"))
+    Err(not_held())
+}
+
+fn not_held() -> Error {
+    Error::refused("jsonb numbers that a double does not hold as they are written")
+}
+
+/// Whether a text of JSON escapes the character that no `text` holds.
+fn has_nul(text: &str) -> bool {
+    // A backslash and what it escapes: of two in a row, the second escapes nothing.
+    text.split("\\\\").any(|part| part.contains("\\u0000"))
 }
 
 /// Every number in `value`, as it will be printed; objects that repeat a key make it shorter than the text's list.
