@@ -5,6 +5,7 @@
 //! `SKIPTRACE_RECORD=1 cargo test --test conformance` writes what the server answers.
 
 mod differential;
+mod isolation;
 mod postgres_suite;
 mod reduction;
 mod runner;

@@ -5,7 +5,7 @@
 //! What such runs found stands in `specs/` and in `sim/model/tests/answers`.
 
 mod ask;
-mod choices;
+pub(crate) mod choices;
 mod expression;
 mod expressions;
 mod grammar;
@@ -26,7 +26,7 @@ fn from_environment(name: &str) -> Option<u32> {
 
 /// What a failure was shrunk to says it all: the numbers that it was made of say nothing.
 #[track_caller]
-fn judge<T: fmt::Debug>(found: Result<(), TestError<T>>) {
+pub(crate) fn judge<T: fmt::Debug>(found: Result<(), TestError<T>>) {
     match found {
         Ok(()) => {}
         Err(TestError::Fail(reason, _)) => panic!("the model is wrong, or this test:\n{reason}"),
@@ -35,7 +35,7 @@ fn judge<T: fmt::Debug>(found: Result<(), TestError<T>>) {
 }
 
 /// A runner of so many cases, unless the environment says otherwise.
-fn runner(cases: u32) -> TestRunner {
+pub(crate) fn runner(cases: u32) -> TestRunner {
     let cases = from_environment("SKIPTRACE_CASES").unwrap_or(cases);
     let mut seed = [0; 32];
     seed[..4].copy_from_slice(&from_environment("SKIPTRACE_SEED").unwrap_or(0).to_le_bytes());

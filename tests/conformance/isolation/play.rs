@@ -1,0 +1,279 @@
+//! Random transactions of some sessions, played on the model, step by step, and their history.
+
+use std::collections::BTreeMap;
+
+use skiptrace_model::{Answer, CommandTag, Error, Outcome, Server, SessionId, Value};
+
+use super::command::{Command, Ground};
+use super::history::{History, Statement, Transaction};
+use super::judge::Level;
+use crate::differential::choices::Choices;
+
+/// What the steps of a run came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) statements: u32,
+    pub(crate) waits: u32,
+    pub(crate) committed: u32,
+    pub(crate) rolled_back: u32,
+    pub(crate) partly: u32,
+    /// By SQLSTATE.
+    pub(crate) errors: BTreeMap<&'static str, u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint,
+    RollbackTo,
+    Release,
+    Data(Command, i64),
+}
+
+struct Seat {
+    id: SessionId,
+    /// The transaction, and the statements it had at its savepoint.
+    open: Option<Transaction>,
+    in_block: bool,
+    failed: bool,
+    savepoint: Option<usize>,
+    /// What it waits with, and since when.
+    waits: Option<(Step, usize)>,
+}
+
+/// A server with its tables, for many runs.
+pub(crate) struct Stage {
+    server: Server,
+    ground: Ground,
+    level: Level,
+}
+
+pub(crate) struct Run {
+    pub(crate) history: History,
+    pub(crate) log: Vec<String>,
+    pub(crate) tally: Tally,
+}
+
+struct Play<'s> {
+    stage: &'s mut Stage,
+    seats: Vec<Seat>,
+    run: Run,
+    time: usize,
+    value: i64,
+}
+
+impl Stage {
+    pub(crate) fn new(ground: Ground, level: Level) -> Self {
+        let mut server = Server::new();
+        let session = server.connect();
+        for sql in ground.setup() {
+            let outcome = server.query(session, &sql);
+            assert!(matches!(outcome, Outcome::Done(_)), "{sql}: {outcome:?}");
+        }
+        server.disconnect(session);
+        server.keep();
+        Self { server, ground, level }
+    }
+
+    /// Plays steps, each of a session and of numbers that say what it sends; one of a session that waits is left out.
+    pub(crate) fn play(&mut self, sessions: usize, steps: &[(u8, Vec<u16>)]) -> Run {
+        self.server.reset();
+        let seats = (0..sessions).map(|_| Seat {
+            id: self.server.connect(),
+            open: None,
+            in_block: false,
+            failed: false,
+            savepoint: None,
+            waits: None,
+        });
+        let seats = seats.collect();
+        let history = History { kind: self.ground.kind, transactions: Vec::new() };
+        let run = Run { history, log: Vec::new(), tally: Tally::default() };
+        let mut play = Play { stage: self, seats, run, time: 0, value: 0 };
+        for (seat, numbers) in steps {
+            let seat = usize::from(*seat) % sessions;
+            if play.seats[seat].waits.is_none() {
+                let step = play.draw(seat, &mut Choices::new(numbers));
+                play.send(seat, step);
+            }
+        }
+        play.end()
+    }
+}
+
+impl Play<'_> {
+    fn draw(&mut self, seat: usize, choices: &mut Choices<'_>) -> Step {
+        let Seat { in_block, failed, savepoint, .. } = self.seats[seat];
+        if failed && savepoint.is_some() && choices.below(2) == 0 {
+            return Step::RollbackTo;
+        }
+        if failed {
+            return Step::Rollback;
+        }
+        // A statement of its own has the level that a session begins with.
+        if !in_block && (self.stage.level != Level::ReadCommitted || choices.below(8) > 0) {
+            return Step::Begin;
+        }
+        let data = |play: &mut Self, choices: &mut Choices<'_>| {
+            play.value += 1;
+            Step::Data(play.stage.ground.draw(choices), play.value)
+        };
+        if !in_block {
+            return data(self, choices);
+        }
+        match choices.below(28) {
+            20..=23 => Step::Commit,
+            24 => Step::Rollback,
+            25..=27 if savepoint.is_none() => Step::Savepoint,
+            25 => Step::Release,
+            26 | 27 => Step::RollbackTo,
+            _ => data(self, choices),
+        }
+    }
+
+    fn now(&mut self) -> usize {
+        self.time += 1;
+        self.time
+    }
+
+    fn sql(&self, step: &Step) -> String {
+        let level = match self.stage.level {
+            Level::ReadCommitted => "READ COMMITTED",
+            Level::RepeatableRead => "REPEATABLE READ",
+            Level::Serializable => "SERIALIZABLE",
+        };
+        match step {
+            Step::Begin => format!("BEGIN ISOLATION LEVEL {level}"),
+            Step::Commit => "COMMIT".to_owned(),
+            Step::Rollback => "ROLLBACK".to_owned(),
+            Step::Savepoint => "SAVEPOINT a".to_owned(),
+            Step::RollbackTo => "ROLLBACK TO a".to_owned(),
+            Step::Release => "RELEASE a".to_owned(),
+            Step::Data(command, _) => command.sql.clone(),
+        }
+    }
+
+    fn send(&mut self, seat: usize, step: Step) {
+        let sql = self.sql(&step);
+        let params = match &step {
+            Step::Data(command, value) if command.writes() => vec![Value::Int(*value)],
+            _ => Vec::new(),
+        };
+        let prepared = self.stage.server.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let from = self.now();
+        let outcome = self.stage.server.execute(self.seats[seat].id, prepared, &params);
+        self.run.tally.statements += 1;
+        self.run.log.push(format!("{from}: session {seat}: {sql} {params:?}"));
+        self.heed(seat, step, from, outcome);
+        while let Some((session, outcome)) = self.stage.server.next_woken() {
+            let seat = self.seats.iter().position(|seat| seat.id == session).expect("one of ours");
+            let (step, from) = self.seats[seat].waits.take().expect("only who waits is woken");
+            self.heed(seat, step, from, outcome);
+        }
+    }
+
+    fn heed(&mut self, seat: usize, step: Step, from: usize, outcome: Outcome) {
+        match outcome {
+            Outcome::Waits => {
+                self.run.tally.waits += 1;
+                self.run.log.push(format!("    session {seat} waits"));
+                self.seats[seat].waits = Some((step, from));
+            }
+            Outcome::Done(answer) => {
+                let answered = self.now();
+                self.run.log.push(format!("{answered}: to {from}: {}", show(&answer)));
+                self.done(seat, &step, from, answered, &answer);
+            }
+            Outcome::Failed(error) => {
+                let answered = self.now();
+                self.run.log.push(format!("{answered}: to {from}: {error:?}"));
+                self.failed(seat, &step, from, answered, &error);
+            }
+            Outcome::Paused => unreachable!("nobody asks for it"),
+        }
+    }
+
+    fn done(&mut self, seat: usize, step: &Step, from: usize, answered: usize, answer: &Answer) {
+        match step {
+            Step::Begin => {
+                self.seats[seat].open = Some(begun(from));
+                self.seats[seat].in_block = true;
+            }
+            Step::Commit => self.close(seat, answered, answer.tag == CommandTag::Commit),
+            Step::Rollback => self.close(seat, answered, false),
+            Step::Savepoint => {
+                let statements = self.seats[seat].open.as_ref().map_or(0, |open| open.statements.len());
+                self.seats[seat].savepoint = Some(statements);
+            }
+            Step::Release => self.seats[seat].savepoint = None,
+            Step::RollbackTo => {
+                self.seats[seat].failed = false;
+                let first = self.seats[seat].savepoint.expect("a savepoint");
+                let open = self.seats[seat].open.as_mut().expect("a transaction");
+                for statement in &mut open.statements[first..] {
+                    statement.undone.get_or_insert(from);
+                    self.run.tally.partly += u32::from(statement.undone == Some(from));
+                }
+            }
+            Step::Data(command, value) => {
+                self.note(seat, Statement { sent: from, answered, undone: None, ops: command.done(answer, *value) });
+                if !self.seats[seat].in_block {
+                    self.close(seat, answered, true);
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, seat: usize, step: &Step, from: usize, answered: usize, error: &Error) {
+        let is_expected = ["40001", "40P01"].contains(&error.sqlstate) || error.is_refusal();
+        assert!(is_expected, "{error:?}\n{}", self.run.log.join("\n"));
+        *self.run.tally.errors.entry(error.sqlstate).or_default() += 1;
+        if let Step::Data(command, value) = step {
+            self.note(seat, Statement { sent: from, answered, undone: Some(from), ops: command.intended(*value) });
+        }
+        if !self.seats[seat].in_block || matches!(step, Step::Commit) {
+            return self.close(seat, answered, false);
+        }
+        // What the model cannot judge is left out: the transaction is given up, and not from a savepoint on.
+        if error.is_refusal() {
+            self.seats[seat].savepoint = None;
+        }
+        self.seats[seat].failed = true;
+    }
+
+    fn note(&mut self, seat: usize, statement: Statement) {
+        let open = self.seats[seat].open.get_or_insert_with(|| begun(statement.sent));
+        open.statements.push(statement);
+    }
+
+    fn close(&mut self, seat: usize, ended: usize, committed: bool) {
+        let seat = &mut self.seats[seat];
+        (seat.in_block, seat.failed, seat.savepoint) = (false, false, None);
+        let Some(open) = seat.open.take() else { return };
+        let count = if committed { &mut self.run.tally.committed } else { &mut self.run.tally.rolled_back };
+        *count += 1;
+        self.run.history.transactions.push(Transaction { ended, committed, ..open });
+    }
+
+    /// Everybody commits, each after the one that he waits for; then one reads all.
+    fn end(mut self) -> Run {
+        while let Some(seat) = self.seats.iter().position(|seat| seat.in_block && seat.waits.is_none()) {
+            self.send(seat, Step::Commit);
+        }
+        assert!(self.seats.iter().all(|seat| seat.waits.is_none()), "stuck:\n{}", self.run.log.join("\n"));
+        let look = self.stage.ground.look();
+        self.send(0, Step::Data(look, 0));
+        self.run
+    }
+}
+
+fn begun(begun: usize) -> Transaction {
+    Transaction { begun, ended: begun, committed: false, statements: Vec::new() }
+}
+
+fn show(answer: &Answer) -> String {
+    let rows: Vec<String> = answer.rows.iter().map(|row| format!(" {row:?}")).collect();
+    format!("{:?} {}{}", answer.tag, answer.affected, rows.concat())
+}
