@@ -22,16 +22,20 @@ const REFUSAL: &str = "the model does not support";
 
 impl Error {
     /// An error with PostgreSQL's code and message.
+    #[cold]
+    #[inline(never)]
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
         Self { sqlstate, message: message.into() }
     }
 
     /// The model does not know `construct` and says so.
+    #[cold]
     pub fn refused(construct: impl fmt::Display) -> Self {
         Self::new(FEATURE_NOT_SUPPORTED, format!("{REFUSAL} {construct}"))
     }
 
     /// The model does not do so much, and says so: `program_limit_exceeded`.
+    #[cold]
     pub(crate) fn too_much(what: impl fmt::Display) -> Self {
         Self::new(LIMIT_EXCEEDED, format!("{REFUSAL} {what}"))
     }

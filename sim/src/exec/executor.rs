@@ -303,11 +303,11 @@ impl<D: Database> Executor<D> {
     }
 
     fn reply(&mut self, actor: usize, answer: Result<Answer, DbError>) -> Result<(), BackendError> {
-        *self.lanes[actor].reply.borrow_mut() = Some(answer);
-        self.run_on(actor)
+        if self.lanes[actor].answered(answer) { self.run_on(actor) } else { Ok(()) }
     }
 
     fn start(&mut self, actor: usize) -> Result<(), BackendError> {
+        self.lanes[actor].forget();
         let context = ActorContext {
             lane: self.lanes[actor].clone(),
             shared: self.shared.clone(),

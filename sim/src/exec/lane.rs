@@ -1,6 +1,7 @@
 //! A lane: where an actor and the executor meet.
 
 use std::cell::{Cell, RefCell};
+use std::vec;
 
 use skiptrace::{Answer, Call, DbError, Statement, Value};
 
@@ -36,6 +37,8 @@ pub(crate) struct Lane {
     /// Whether it is a SELECT.
     pub(crate) is_select: Cell<bool>,
     pub(crate) reply: RefCell<Option<Result<Answer, DbError>>>,
+    /// The rest of what it sent in one flight. Its answers are collected here: the actor goes on when all have come.
+    flight: RefCell<Option<Flight>>,
     /// Whether its session is in a transaction, by command tags.
     pub(crate) in_transaction: Cell<bool>,
     /// Whether its session is connected.
@@ -57,6 +60,15 @@ pub(crate) struct Request {
     pub(crate) params: Vec<Value>,
 }
 
+/// See [`Lane::flight`].
+struct Flight {
+    calls: vec::IntoIter<Call>,
+    answers: Vec<Answer>,
+    first_error: Option<DbError>,
+    /// Whether nothing of it is sent any more.
+    ended: bool,
+}
+
 impl Lane {
     pub(crate) fn new() -> Self {
         Self {
@@ -65,6 +77,7 @@ impl Lane {
             is_commit: Cell::new(false),
             is_select: Cell::new(false),
             reply: RefCell::new(None),
+            flight: RefCell::new(None),
             in_transaction: Cell::new(false),
             connected: Cell::new(false),
             connection: Cell::new(0),
@@ -77,13 +90,19 @@ impl Lane {
     /// As new, but for the memory that it holds.
     pub(crate) fn reset(&self) {
         self.phase.set(Phase::Running);
-        *self.reply.borrow_mut() = None;
+        self.forget();
         self.in_transaction.set(false);
         self.connected.set(false);
         self.connection.set(0);
         self.statements.set(0);
         self.acknowledged.set(0);
         self.begun.set(false);
+    }
+
+    /// What was under way, its actor knows no more.
+    pub(crate) fn forget(&self) {
+        *self.reply.borrow_mut() = None;
+        *self.flight.borrow_mut() = None;
     }
 
     /// The connection is gone, and with it whatever it had open.
@@ -103,10 +122,48 @@ impl Lane {
         self.posted(statement);
     }
 
-    /// The same, for a call that nobody needs afterwards.
-    pub(crate) fn post_call(&self, Call { statement, params }: Call) {
-        self.posted(&statement);
-        *self.request.borrow_mut() = Request { statement: Some(statement), params };
+    /// Posts the calls of a flight, one after another. Nothing is posted where there is none.
+    pub(crate) fn post_flight(&self, calls: Vec<Call>) {
+        let answers = Vec::with_capacity(calls.len());
+        let mut flight = Flight { calls: calls.into_iter(), answers, first_error: None, ended: false };
+        self.post_next(&mut flight);
+        *self.flight.borrow_mut() = Some(flight);
+    }
+
+    fn post_next(&self, flight: &mut Flight) {
+        match flight.calls.next() {
+            Some(Call { statement, params }) => {
+                self.posted(&statement);
+                *self.request.borrow_mut() = Request { statement: Some(statement), params };
+            }
+            None => flight.ended = true,
+        }
+    }
+
+    /// Takes the answer to what was posted. Whether the actor goes on: it does not before its flight is answered to the end.
+    pub(crate) fn answered(&self, answer: Result<Answer, DbError>) -> bool {
+        let mut flight = self.flight.borrow_mut();
+        let Some(flight) = &mut *flight else {
+            *self.reply.borrow_mut() = Some(answer);
+            return true;
+        };
+        match answer {
+            Ok(answer) => flight.answers.push(answer),
+            Err(error) => {
+                flight.ended = error.sqlstate().is_connection_lost();
+                flight.first_error.get_or_insert(error);
+            }
+        }
+        if !flight.ended {
+            self.post_next(flight);
+        }
+        flight.ended
+    }
+
+    /// What a flight has come to, once it is answered to the end.
+    pub(crate) fn take_flight(&self) -> Option<Result<Vec<Answer>, DbError>> {
+        let flight = self.flight.borrow_mut().take_if(|flight| flight.ended)?;
+        Some(flight.first_error.map_or(Ok(flight.answers), Err))
     }
 
     fn posted(&self, statement: &Statement) {

@@ -87,16 +87,18 @@ pub struct SimSession {
 impl SimSession {
     /// Sends what `post` writes into the lane.
     async fn send(&mut self, post: impl FnOnce(&Lane)) -> Result<Answer, DbError> {
+        self.check_connection()?;
         let lane = &*self.lane;
-        if lane.connection.get() != self.connection {
-            return Err(connection_lost());
-        }
         post(lane);
         poll_fn(|_| match lane.reply.borrow_mut().take() {
             Some(reply) => Poll::Ready(reply),
             None => Poll::Pending,
         })
         .await
+    }
+
+    fn check_connection(&self) -> Result<(), DbError> {
+        if self.lane.connection.get() == self.connection { Ok(()) } else { Err(connection_lost()) }
     }
 
     /// Rolls back what a dropped future has left.
@@ -127,16 +129,9 @@ impl Session for SimSession {
         if self.abandoned {
             self.clean_up().await?;
         }
-        let mut answers = Vec::with_capacity(calls.len());
-        let mut first_error = None;
-        for call in calls {
-            match self.send(|lane| lane.post_call(call)).await {
-                Ok(answer) => answers.push(answer),
-                Err(error) if error.sqlstate().is_connection_lost() => return Err(first_error.unwrap_or(error)),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        first_error.map_or(Ok(answers), Err)
+        self.check_connection()?;
+        self.lane.post_flight(calls);
+        poll_fn(|_| self.lane.take_flight().map_or(Poll::Pending, Poll::Ready)).await
     }
 
     fn abandon(&mut self) {
