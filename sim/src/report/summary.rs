@@ -1,13 +1,17 @@
 //! What `verify` ends in: a table for people, a line of JSON a scenario for programs.
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, presets};
 use serde::Serialize;
 
-use super::paint::Paint;
+use super::paint::{Paint, Tone};
 use super::text::thousands;
 use crate::explore::pool::Tally;
 use crate::explore::verdict::{Verdict, counts};
 use crate::scenario::{Expected, Scenario};
+
+/// As expected, and not.
+const GOOD: &str = "✓";
+const BAD: &str = "✗";
 
 /// What exploring one scenario came to.
 #[derive(Debug)]
@@ -106,7 +110,7 @@ impl Summary<'_> {
         rarest.map_or("-".to_owned(), |(name, count)| format!("{name}: {}", thousands(count)))
     }
 
-    fn row(&self, paint: Paint) -> Vec<Cell> {
+    fn row(&self) -> Vec<Cell> {
         let verdict = match self.verdict {
             Verdict::Holds => "holds".to_owned(),
             Verdict::Violated(invariant) => format!("violated {invariant}"),
@@ -118,12 +122,11 @@ impl Summary<'_> {
             Expected::Holds => "holds".to_owned(),
             Expected::Violates { invariant } => format!("violated {invariant}"),
         };
-        let (mark, color) = if self.is_expected() { ("✓", Color::Green) } else { ("✗", Color::Red) };
-        let verdict = Cell::new(format!("{mark} {verdict}"));
+        let mark = if self.is_expected() { GOOD } else { BAD };
         vec![
             Cell::new(&self.scenario.name),
             Cell::new(thousands(self.tally.runs)).set_alignment(CellAlignment::Right),
-            if paint == Paint::Ansi { verdict.fg(color) } else { verdict },
+            Cell::new(format!("{mark} {verdict}")),
             Cell::new(expected),
             Cell::new(self.rarest()),
             Cell::new(format!("{:.1} s", self.seconds)).set_alignment(CellAlignment::Right),
@@ -142,12 +145,8 @@ pub fn table(summaries: &[Summary<'_>], paint: Paint) -> String {
     let rule = LineStyle::none().fill('─').junction('─');
     table.load_style(presets::NOTHING.header_separator(rule)).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["scenario", "schedules", "verdict", "expected", "rarest milestone", "time"]);
-    table.add_rows(summaries.iter().map(|summary| summary.row(paint)));
-    if paint == Paint::Ansi {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
+    table.add_rows(summaries.iter().map(Summary::row));
     let lines: Vec<String> = table.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    // After it was laid out: what is painted takes no more room.
+    lines.join("\n").replace(GOOD, &paint.tone(Tone::Good, GOOD)).replace(BAD, &paint.tone(Tone::Bad, BAD))
 }
