@@ -113,6 +113,11 @@ impl Command {
         Self { sql, writes: writes.to_vec(), shape }
     }
 
+    /// Whether it locks the rows that it reads, so that nobody changes them. KEY SHARE lets everything but the key be changed.
+    pub(crate) fn locks(&self) -> bool {
+        self.sql.contains(" FOR ") && !self.sql.ends_with("FOR KEY SHARE")
+    }
+
     pub(crate) fn writes(&self) -> bool {
         !self.writes.is_empty()
     }

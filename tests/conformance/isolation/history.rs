@@ -50,22 +50,46 @@ pub(crate) struct Statement {
     pub(crate) answered: usize,
     /// When it was rolled back without its transaction: it failed, or ROLLBACK TO undid it.
     pub(crate) undone: Option<usize>,
+    /// It locks the rows that it reads: FOR SHARE or stronger.
+    pub(crate) locks: bool,
     pub(crate) ops: Vec<Op>,
+}
+
+impl Statement {
+    /// Whether a row is as it was read until the transaction's end, but for what that one does to it: it is locked.
+    fn holds(&self, op: &Op) -> bool {
+        let Op::Read { key, values } = op else { return false };
+        let is_written = self.ops.iter().any(|other| other.value_to(*key).is_some());
+        is_written || (self.locks && !values.is_empty())
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
     pub(crate) begun: usize,
+    /// When its end was asked for.
+    pub(crate) ending: usize,
     pub(crate) ended: usize,
     pub(crate) committed: bool,
     pub(crate) statements: Vec<Statement>,
 }
 
 impl Transaction {
-    /// What is left of it at its end, and what is not.
-    fn ops(&self, kept: bool) -> Vec<Op> {
-        let is_kept = |statement: &&Statement| (statement.undone.is_none() && self.committed) == kept;
-        self.statements.iter().filter(is_kept).flat_map(|statement| statement.ops.iter().cloned()).collect()
+    /// What is left of it at its end, or what is not: the statements.
+    fn part(&self, kept: bool) -> impl Iterator<Item = &Statement> {
+        let is_kept = move |one: &&Statement| (one.undone.is_none() && self.committed) == kept;
+        self.statements.iter().filter(is_kept)
+    }
+
+    fn unit(&self, committed: bool, ops: Vec<Op>) -> Option<Unit> {
+        let &Self { begun, ended, .. } = self;
+        (!ops.is_empty()).then_some(Unit { begun, ended, committed, ops })
+    }
+
+    /// What it has rolled back. What that part has read is nobody's business: it may have read what it wrote.
+    fn undone(&self) -> Option<Unit> {
+        let ops = self.part(false).flat_map(|statement| &statement.ops);
+        self.unit(false, ops.filter(|op| op.is_write()).cloned().collect())
     }
 
     /// What it had itself written to a key when a statement was sent.
@@ -97,35 +121,31 @@ impl History {
     pub(crate) fn by_transaction(&self) -> Vec<Unit> {
         let mut units = Vec::new();
         for transaction in &self.transactions {
-            let &Transaction { begun, ended, .. } = transaction;
-            for committed in [true, false] {
-                let mut ops = transaction.ops(committed);
-                // What an undone part has read is nobody's business: it may have read what it wrote.
-                ops.retain(|op| committed || op.is_write());
-                if !ops.is_empty() {
-                    units.push(Unit { begun, ended, committed, ops });
-                }
-            }
+            let ops = transaction.part(true).flat_map(|statement| statement.ops.iter().cloned());
+            units.extend(transaction.unit(true, ops.collect()));
+            units.extend(transaction.undone());
         }
         units
     }
 
-    /// What READ COMMITTED promises beyond the anomalies of its name: each statement reads from one snapshot. So each transaction writes
-    /// without reading, and each statement that reads is a transaction of its own, whatever becomes of the one that it belongs to. What that one has
-    /// itself written is taken off; it must be there.
+    /// What READ COMMITTED promises beyond the anomalies of its name: each statement reads from one snapshot, but for the rows that it
+    /// locks; those it waits for, and finds them as they are from then on until its transaction's end (EvalPlanQual).
+    ///
+    /// So a transaction is taken for one that does all at its end that needs a row's lock; and what a statement has read without is a transaction of its own,
+    /// whatever becomes of the one that it belongs to. What that one has itself written is taken off; it must be there.
     pub(crate) fn by_statement(&self) -> Result<Vec<Unit>, String> {
         let mut units = Vec::new();
         for transaction in &self.transactions {
-            let &Transaction { begun, ended, .. } = transaction;
-            for committed in [true, false] {
-                let mut ops = transaction.ops(committed);
-                ops.retain(Op::is_write);
-                if !ops.is_empty() {
-                    units.push(Unit { begun, ended, committed, ops });
-                }
-            }
+            let held = |statement: &Statement| {
+                let ops = statement.ops.iter().filter(|op| op.is_write() || statement.holds(op));
+                ops.cloned().collect::<Vec<_>>()
+            };
+            let at_end = transaction.unit(true, transaction.part(true).flat_map(held).collect());
+            units.extend(at_end.map(|unit| Unit { begun: transaction.ending, ..unit }));
+            units.extend(transaction.undone());
             for statement in &transaction.statements {
-                for ops in self.foreign_reads(transaction, statement)? {
+                let ops = self.foreign_reads(transaction, statement)?;
+                if !ops.is_empty() {
                     units.push(Unit { begun: statement.sent, ended: statement.answered, committed: true, ops });
                 }
             }
@@ -133,36 +153,23 @@ impl History {
         Ok(units)
     }
 
-    /// What a statement has read of others' writes at one time: what it saw in its snapshot; and each row that it wrote, for that one it
-    /// has waited for, and found as it was then (EvalPlanQual).
-    fn foreign_reads(&self, transaction: &Transaction, statement: &Statement) -> Result<Vec<Vec<Op>>, String> {
-        let mut snapshot = Vec::new();
-        let mut written = Vec::new();
-        for op in &statement.ops {
+    /// What a statement saw of others' writes in its snapshot.
+    fn foreign_reads(&self, transaction: &Transaction, statement: &Statement) -> Result<Vec<Op>, String> {
+        let mut ops = Vec::new();
+        for op in statement.ops.iter().filter(|op| !statement.holds(op)) {
             let Op::Read { key, values } = op else { continue };
             let mut own = transaction.own(*key, statement.sent);
-            let before = own.len();
-            own.extend(statement.ops.iter().filter_map(|op| op.value_to(*key)));
-            let is_written = own.len() > before;
             if self.kind == Kind::Registers && own.len() > 1 {
                 own.drain(..own.len() - 1);
             }
             let Some(rest) = values.strip_suffix(own.as_slice()) else {
                 return Err(format!("a transaction that wrote {own:?} to {} then read {values:?}", name(*key)));
             };
-            let read = Op::Read { key: *key, values: rest.to_vec() };
-            if self.kind == Kind::Registers && !own.is_empty() {
-                continue;
-            }
-            if is_written {
-                written.push(vec![read]);
-            } else {
-                snapshot.push(read);
+            if self.kind == Kind::Lists || own.is_empty() {
+                ops.push(Op::Read { key: *key, values: rest.to_vec() });
             }
         }
-        written.push(snapshot);
-        written.retain(|ops| !ops.is_empty());
-        Ok(written)
+        Ok(ops)
     }
 
     /// What no database can have read, and adya does not ask about: a value that nobody had yet written there, and one transaction's values in another order

@@ -71,6 +71,9 @@ fn no_faults(level: Level, grounds: &[Ground]) -> Sums {
     let case = (0..grounds.len(), 3..=5_usize, vec(step, 8..STEPS_MAX), vec(any::<u16>(), 2));
     let found = runner(CASES).run(&case, |(ground, sessions, steps, lie)| {
         let run = stages.borrow_mut()[ground].play(sessions, &steps);
+        if let Some(unexpected) = run.unexpected {
+            return Err(TestCaseError::fail(format!("{}\n{unexpected}", run.log.join("\n"))));
+        }
         let convicted = faults(&run.history, level);
         if !convicted.is_empty() {
             return Err(TestCaseError::fail(format!("{}\n{}", run.log.join("\n"), show(&convicted))));

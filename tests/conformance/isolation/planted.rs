@@ -6,6 +6,7 @@ use super::judge::{Level, faults, faults_of_transactions};
 const X: usize = 0;
 const Y: usize = 1;
 const Z: usize = 2;
+const W: usize = 3;
 
 fn write(key: usize, value: i64) -> Op {
     Op::Write { key, value }
@@ -146,36 +147,56 @@ fn read_only_anomaly() {
 }
 
 fn statement(sent: usize, ops: &[Op]) -> Statement {
-    Statement { sent, answered: sent + 1, undone: None, ops: ops.to_vec() }
+    Statement { sent, answered: sent + 1, undone: None, locks: false, ops: ops.to_vec() }
 }
 
+/// What is found where one transaction writes 1 to X and 2 to Y and commits at 50, and another one, which commits at 60, has done `statements`.
 fn names(statements: Vec<Statement>) -> Vec<String> {
-    let writer = vec![statement(1, &[write(X, 1), write(Y, 2)])];
-    let transaction = |begun, ended, statements| Transaction { begun, ended, committed: true, statements };
-    let transactions = vec![transaction(0, 50, writer), transaction(9, 60, statements)];
+    let first = vec![statement(1, &[write(Z, 9)])];
+    let writer = vec![statement(11, &[write(X, 1), write(Y, 2)])];
+    let transaction =
+        |begun, ended, statements| Transaction { begun, ending: ended - 1, ended, committed: true, statements };
+    let transactions = vec![transaction(0, 5, first), transaction(10, 50, writer), transaction(6, 60, statements)];
     let history = History { kind: Kind::Lists, transactions };
     faults(&history, Level::ReadCommitted).into_iter().map(|fault| fault.name).collect()
 }
 
 #[test]
 fn under_read_committed_a_statement_reads_from_one_snapshot_and_a_transaction_does_not() {
-    assert_eq!(names(vec![statement(10, &[read(X, &[]), read(Y, &[2])])]), ["G-single-item"]);
-    assert!(names(vec![statement(10, &[read(X, &[])]), statement(20, &[read(Y, &[2])])]).is_empty());
-    // What was committed before a statement is in its snapshot.
-    assert!(names(vec![statement(40, &[read(X, &[])])]).is_empty());
+    assert!(names(vec![statement(20, &[read(X, &[])]), statement(55, &[read(Y, &[2])])]).is_empty());
+    let torn = Statement { answered: 55, ..statement(20, &[read(X, &[]), read(Y, &[2])]) };
+    assert_eq!(names(vec![torn]), ["G-single-item"]);
+    // What was committed before a statement is in its snapshot, and nothing else.
     assert_eq!(names(vec![statement(55, &[read(X, &[])])]), ["G-single-item-realtime"]);
+    assert_eq!(names(vec![statement(20, &[read(X, &[1])])]), ["G1c-realtime"]);
 }
 
-/// What adya does not see.
+#[test]
+fn under_read_committed_a_row_that_was_locked_stays_as_it_was_read() {
+    let locked = |sent, ops: &[Op]| Statement { locks: true, ..statement(sent, ops) };
+    // Nobody else has written Z; and X is not there, so that there is nothing to lock.
+    assert!(names(vec![locked(20, &[read(Z, &[9])])]).is_empty());
+    assert!(names(vec![locked(20, &[read(X, &[])])]).is_empty());
+    assert!(names(vec![locked(55, &[read(X, &[1])]), statement(57, &[write(X, 3), read(X, &[1, 3])])]).is_empty());
+    // It was written while it was locked.
+    let mut statements = vec![statement(7, &[write(X, 3), read(X, &[3])])];
+    assert_eq!(names(statements.clone()), ["G0-realtime"], "the order of the commits is another one");
+    statements.push(statement(57, &[read(X, &[1, 3])]));
+    assert_eq!(names(statements)[0], "incompatible-order");
+}
+
+/// What adya does not see, at least not at every level.
 #[test]
 fn impossible_reads() {
-    assert_eq!(names(vec![statement(10, &[read(X, &[9])])]), ["impossible"], "nobody writes 9");
-    let before = vec![statement(10, &[read(Z, &[])]), statement(20, &[read(Z, &[3])]), statement(30, &[write(Z, 3)])];
-    assert_eq!(names(before), ["impossible"], "3 is written later");
-    let written = [statement(10, &[write(Z, 3)]), statement(20, &[write(Z, 4)])];
-    assert!(names([&written[..], &[statement(30, &[read(Z, &[3, 4])])]].concat()).is_empty());
-    let turned = names([&written[..], &[statement(30, &[read(Z, &[4, 3])])]].concat());
-    assert!(turned.contains(&"impossible".to_owned()), "{turned:?}");
-    // Its own write is gone.
-    assert_eq!(names(vec![statement(10, &[write(Z, 3)]), statement(20, &[read(Z, &[])])]), ["internal"]);
+    let impossible = |statements: &[Statement]| names(statements.to_vec()).contains(&"impossible".to_owned());
+    assert_eq!(names(vec![statement(20, &[read(X, &[9])])]), ["impossible"], "9 was never written there");
+    let early = [statement(20, &[read(W, &[])]), statement(30, &[read(W, &[3])]), statement(40, &[write(W, 3)])];
+    assert!(impossible(&early), "3 is written later");
+    let mut written =
+        vec![statement(20, &[write(W, 3)]), statement(30, &[write(W, 4)]), statement(40, &[read(W, &[3, 4])])];
+    assert!(names(written.clone()).is_empty());
+    written[2] = statement(40, &[read(W, &[4, 3])]);
+    assert!(impossible(&written), "3 was written before 4");
+    written[2] = statement(40, &[read(W, &[])]);
+    assert_eq!(names(written), ["internal"], "its own writes are gone");
 }
