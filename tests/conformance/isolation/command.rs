@@ -1,6 +1,6 @@
 //! What a session sends: SQL over a few keys, and what its answer says about them.
 
-use skiptrace_model::{Answer, Value};
+use skiptrace::{Answer, Value};
 
 use super::history::{Kind, Op};
 use crate::differential::choices::Choices;
@@ -16,11 +16,12 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn setup(self) -> Vec<String> {
+    pub(crate) fn setup(self) -> String {
         let ty = if self.kind == Kind::Lists { "int[]" } else { "int" };
         let mut tables: Vec<String> = (0..KEYS).map(|key| self.table(key)).collect();
         tables.dedup();
-        tables.iter().map(|table| format!("CREATE TABLE {table} (k int PRIMARY KEY, v {ty} NOT NULL)")).collect()
+        let create = tables.iter().map(|table| format!("CREATE TABLE {table} (k int PRIMARY KEY, v {ty} NOT NULL)"));
+        create.collect::<Vec<_>>().join(";\n")
     }
 
     fn table(self, key: usize) -> String {
@@ -130,17 +131,16 @@ impl Command {
     /// What it did. What it was to write and did not find it has read: there was nothing.
     pub(crate) fn done(&self, answer: &Answer, value: i64) -> Vec<Op> {
         let mut found: Vec<(usize, Vec<i64>)> = match &self.shape {
-            Shape::One(key) => vec![(*key, answer.rows.iter().next().map_or_else(Vec::new, |row| values(&row[0])))],
+            Shape::One(key) => vec![(*key, answer.rows.first().map_or_else(Vec::new, |row| values(row.value(0))))],
             Shape::Each(keys) => {
-                let row = answer.rows.iter().next().expect("one row");
-                keys.iter().zip(row).map(|(key, column)| (*key, values(column))).collect()
+                let row = answer.rows.first().expect("one row");
+                keys.iter().zip(&row.0).map(|(key, column)| (*key, values(column))).collect()
             }
             Shape::Rows => (0..KEYS).map(|key| (key, Vec::new())).collect(),
         };
         if let Shape::Rows = self.shape {
-            for row in answer.rows.iter() {
-                let [Value::Int(key), held] = row else { panic!("a key and what it holds, not {row:?}") };
-                found[usize::try_from(*key).expect("a key")].1 = values(held);
+            for row in &answer.rows {
+                found[usize::try_from(row.int(0)).expect("a key")].1 = values(row.value(1));
             }
         }
         let mut ops = Vec::new();

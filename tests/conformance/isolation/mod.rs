@@ -4,7 +4,8 @@
 //! write values of which each is written once, and what they read afterwards tells who must have come before whom. A circle is an anomaly, by the names
 //! of Adya's thesis and of Elle, and each isolation level forbids some. The circles are found by the crate `adya`, which does what Jepsen's Elle does.
 //!
-//! - `command`, `play`: random transactions of three to five sessions, with savepoints, deadlocks and serialization failures, on the model.
+//! - `command`, `play`: random transactions of three to five sessions, with savepoints, deadlocks and serialization failures, on the model, and
+//!   some on a server: what the judge demands of the model, PostgreSQL does.
 //! - `history`: what they wrote and read. `judge`: what each level promises, and whether it was kept.
 //!
 //! # Why the judge is believed
@@ -47,6 +48,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::TestCaseError;
+use skiptrace_sim::backend::testbed::{AcquireOptions, TestBed};
 
 use self::command::Ground;
 use self::damage::Damage;
@@ -57,6 +59,7 @@ use crate::differential::choices::Choices;
 use crate::differential::{judge, runner};
 
 const CASES: u32 = 1000;
+const CASES_ON_A_SERVER: u32 = 80;
 const STEPS_MAX: usize = 48;
 const GROUNDS: [Ground; 4] = [
     Ground { kind: Kind::Lists, apart: false },
@@ -78,15 +81,19 @@ fn show(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("{}: {}", fault.name, fault.why)).collect::<Vec<_>>().join("\n")
 }
 
+fn on_the_model(level: Level, grounds: &[Ground]) -> Sums {
+    no_faults(level, grounds.iter().map(|ground| Stage::on_the_model(*ground, level)).collect(), CASES)
+}
+
 /// Plays random transactions, and what the level forbids is never seen.
-fn no_faults(level: Level, grounds: &[Ground]) -> Sums {
-    let stages: Vec<Stage> = grounds.iter().map(|ground| Stage::new(*ground, level)).collect();
+fn no_faults(level: Level, stages: Vec<Stage<'_>>, cases: u32) -> Sums {
+    let places = 0..stages.len();
     let stages = RefCell::new(stages);
     let sums = RefCell::new(Sums::default());
     let step = (any::<u8>(), vec(any::<u16>(), 6));
-    let case = (0..grounds.len(), 3..=5_usize, vec(step, 8..STEPS_MAX), vec(any::<u16>(), 2));
-    let found = runner(CASES).run(&case, |(ground, sessions, steps, lie)| {
-        let run = stages.borrow_mut()[ground].play(sessions, &steps);
+    let case = (places, 3..=5_usize, vec(step, 8..STEPS_MAX), vec(any::<u16>(), 2));
+    let found = runner(cases).run(&case, |(place, sessions, steps, lie)| {
+        let run = stages.borrow_mut()[place].play(sessions, &steps);
         if let Some(unexpected) = run.unexpected {
             return Err(TestCaseError::fail(format!("{}\n{unexpected}", run.log.join("\n"))));
         }
@@ -127,7 +134,7 @@ impl Sums {
         sum.rolled_back += tally.rolled_back;
         sum.partly += tally.partly;
         for (sqlstate, count) in &tally.errors {
-            *sum.errors.entry(sqlstate).or_default() += count;
+            *sum.errors.entry(sqlstate.clone()).or_default() += count;
         }
     }
 }
@@ -156,21 +163,38 @@ impl Sums {
 
 #[test]
 fn read_committed_keeps_its_promise() {
-    let sums = no_faults(Level::ReadCommitted, &GROUNDS);
+    let sums = on_the_model(Level::ReadCommitted, &GROUNDS);
     sums.check(Level::ReadCommitted, &["G-single-item", "lost-update", "internal"], &Damage::ALL);
 }
 
 #[test]
 fn repeatable_read_keeps_its_promise() {
-    let sums = no_faults(Level::RepeatableRead, &GROUNDS);
+    let sums = on_the_model(Level::RepeatableRead, &GROUNDS);
     sums.check(Level::RepeatableRead, &["G2-item"], &Damage::ALL);
 }
 
 /// The model refuses what might have to be ended, by tables. A transaction that it refuses is rolled back, and does not count.
 #[test]
 fn serializable_keeps_its_promise() {
-    let sums = no_faults(Level::Serializable, &GROUNDS[2..]);
+    let sums = on_the_model(Level::Serializable, &GROUNDS[2..]);
     sums.check(Level::Serializable, &[], &Damage::ALL);
     let refused = sums.tally.errors["0A000"];
     assert!(refused < sums.tally.committed, "{refused} transactions refused: too many, {:?}", sums.tally);
+}
+
+/// What the judge demands, PostgreSQL does, SERIALIZABLE in real time's order, too.
+#[test]
+fn a_server_keeps_the_same_promises() {
+    let bed = TestBed::acquire(AcquireOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    for level in Level::ALL {
+        let stages = GROUNDS.iter().map(|ground| Stage::on_a_server(&bed, *ground, level)).collect();
+        let sums = no_faults(level, stages, CASES_ON_A_SERVER);
+        let above: &[&str] = match level {
+            Level::ReadCommitted => &["G-single-item"],
+            Level::RepeatableRead => &["G2-item"],
+            Level::Serializable => &[],
+        };
+        sums.check(level, above, &[]);
+        assert!(!sums.tally.errors.contains_key("0A000"), "{:?}", sums.tally);
+    }
 }

@@ -1,13 +1,19 @@
-//! Random transactions of some sessions, played on the model, step by step, and their history.
+//! Random transactions of some sessions, played on the model or a server, step by step, and their history.
 
 use std::collections::BTreeMap;
 
-use skiptrace_model::{Answer, CommandTag, Error, Outcome, Server, SessionId, Value};
+use skiptrace::{Answer, DbError, SqlState, Statement as Sql, Tag, Value};
+use skiptrace_sim::backend::model::ModelDatabase;
+use skiptrace_sim::backend::postgres::PostgresDatabase;
+use skiptrace_sim::backend::testbed::TestBed;
+use skiptrace_sim::backend::{BackendError, Database, Outcome};
+use skiptrace_sim::spec::Spec;
 
 use super::command::{Command, Ground};
 use super::history::{History, Statement, Transaction};
 use super::judge::Level;
 use crate::differential::choices::Choices;
+use crate::runner::{layout, show_all};
 
 /// What the steps of a run came to.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +24,7 @@ pub(crate) struct Tally {
     pub(crate) rolled_back: u32,
     pub(crate) partly: u32,
     /// By SQLSTATE.
-    pub(crate) errors: BTreeMap<&'static str, u32>,
+    pub(crate) errors: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,8 +38,8 @@ enum Step {
     Data(Command, i64),
 }
 
+#[derive(Default)]
 struct Seat {
-    id: SessionId,
     /// The transaction, and the statements it had at its savepoint.
     open: Option<Transaction>,
     in_block: bool,
@@ -43,9 +49,11 @@ struct Seat {
     waits: Option<(Step, usize)>,
 }
 
-/// A server with its tables, for many runs.
-pub(crate) struct Stage {
-    server: Server,
+/// A database with its tables, for many runs.
+pub(crate) struct Stage<'bed> {
+    database: Box<dyn Database + 'bed>,
+    /// By their texts.
+    statements: BTreeMap<String, Sql>,
     ground: Ground,
     level: Level,
 }
@@ -58,39 +66,39 @@ pub(crate) struct Run {
     pub(crate) unexpected: Option<String>,
 }
 
-struct Play<'s> {
-    stage: &'s mut Stage,
+struct Play<'s, 'bed> {
+    stage: &'s mut Stage<'bed>,
     seats: Vec<Seat>,
     run: Run,
     time: usize,
     value: i64,
 }
 
-impl Stage {
-    pub(crate) fn new(ground: Ground, level: Level) -> Self {
-        let mut server = Server::new();
-        let session = server.connect();
-        for sql in ground.setup() {
-            let outcome = server.query(session, &sql);
-            assert!(matches!(outcome, Outcome::Done(_)), "{sql}: {outcome:?}");
-        }
-        server.disconnect(session);
-        server.keep();
-        Self { server, ground, level }
+/// A database that is not there any more, or cannot do what is sent here.
+fn alive<T>(result: Result<T, BackendError>) -> T {
+    result.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+impl<'bed> Stage<'bed> {
+    pub(crate) fn on_the_model(ground: Ground, level: Level) -> Self {
+        let spec = Spec { setups: vec![ground.setup()], ..Spec::default() };
+        Self::new(Box::new(alive(ModelDatabase::new(&layout(&spec)))), ground, level)
+    }
+
+    pub(crate) fn on_a_server(bed: &'bed TestBed, ground: Ground, level: Level) -> Self {
+        let spec = Spec { setups: vec![ground.setup()], ..Spec::default() };
+        Self::new(Box::new(alive(PostgresDatabase::open(bed, &layout(&spec)))), ground, level)
+    }
+
+    fn new(database: Box<dyn Database + 'bed>, ground: Ground, level: Level) -> Self {
+        Self { database, statements: BTreeMap::new(), ground, level }
     }
 
     /// Plays steps, each of a session and of numbers that say what it sends; one of a session that waits is left out.
     pub(crate) fn play(&mut self, sessions: usize, steps: &[(u8, Vec<u16>)]) -> Run {
-        self.server.reset();
-        let seats = (0..sessions).map(|_| Seat {
-            id: self.server.connect(),
-            open: None,
-            in_block: false,
-            failed: false,
-            savepoint: None,
-            waits: None,
-        });
-        let seats = seats.collect();
+        alive(self.database.reset());
+        (0..sessions).for_each(|session| alive(self.database.connect(session)));
+        let seats = (0..sessions).map(|_| Seat::default()).collect();
         let history = History { kind: self.ground.kind, transactions: Vec::new() };
         let run = Run { history, log: Vec::new(), tally: Tally::default(), unexpected: None };
         let mut play = Play { stage: self, seats, run, time: 0, value: 0 };
@@ -105,7 +113,7 @@ impl Stage {
     }
 }
 
-impl Play<'_> {
+impl Play<'_, '_> {
     fn draw(&mut self, seat: usize, choices: &mut Choices<'_>) -> Step {
         let Seat { in_block, failed, savepoint, .. } = self.seats[seat];
         if failed && savepoint.is_some() && choices.below(2) == 0 {
@@ -163,37 +171,38 @@ impl Play<'_> {
             Step::Data(command, value) if command.writes() => vec![Value::Int(*value)],
             _ => Vec::new(),
         };
-        let prepared = self.stage.server.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let statement = self.stage.statements.entry(sql).or_insert_with_key(|sql| Sql::new("step", sql)).clone();
         let from = self.now();
-        let outcome = self.stage.server.execute(self.seats[seat].id, prepared, &params);
+        let outcome = match self.stage.database.execute(seat, &statement, &params) {
+            // To the transaction it is an error like any other.
+            Err(BackendError::Refused { construct, .. }) => {
+                Outcome::Answered(Err(DbError::new(SqlState::FEATURE_NOT_SUPPORTED, construct)))
+            }
+            outcome => alive(outcome),
+        };
         self.run.tally.statements += 1;
-        self.run.log.push(format!("{from}: session {seat}: {sql} {params:?}"));
-        self.heed(seat, step, from, outcome);
-        while let Some((session, outcome)) = self.stage.server.next_woken() {
-            let seat = self.seats.iter().position(|seat| seat.id == session).expect("one of ours");
-            let (step, from) = self.seats[seat].waits.take().expect("only who waits is woken");
-            self.heed(seat, step, from, outcome);
-        }
-    }
-
-    fn heed(&mut self, seat: usize, step: Step, from: usize, outcome: Outcome) {
+        self.run.log.push(format!("{from}: session {seat}: {} {params:?}", statement.sql()));
         match outcome {
             Outcome::Waits => {
                 self.run.tally.waits += 1;
                 self.run.log.push(format!("    session {seat} waits"));
                 self.seats[seat].waits = Some((step, from));
             }
-            Outcome::Done(answer) => {
-                let answered = self.now();
-                self.run.log.push(format!("{answered}: to {from}: {}", show(&answer)));
-                self.done(seat, &step, from, answered, &answer);
-            }
-            Outcome::Failed(error) => {
-                let answered = self.now();
-                self.run.log.push(format!("{answered}: to {from}: {error:?}"));
-                self.failed(seat, &step, from, answered, &error);
-            }
-            Outcome::Paused => unreachable!("nobody asks for it"),
+            Outcome::Answered(answer) => self.answered(seat, &step, from, answer),
+            Outcome::HasSnapshot => unreachable!("nobody asks for it"),
+        }
+        while let Some((seat, answer)) = alive(self.stage.database.next_woken()) {
+            let (step, from) = self.seats[seat].waits.take().expect("only who waits is woken");
+            self.answered(seat, &step, from, answer);
+        }
+    }
+
+    fn answered(&mut self, seat: usize, step: &Step, from: usize, answer: Result<Answer, DbError>) {
+        let answered = self.now();
+        self.run.log.push(format!("{answered}: to {from}: {}", show(&answer)));
+        match answer {
+            Ok(answer) => self.done(seat, step, from, answered, &answer),
+            Err(error) => self.failed(seat, step, from, answered, &error),
         }
     }
 
@@ -203,7 +212,7 @@ impl Play<'_> {
                 self.seats[seat].open = Some(begun(from));
                 self.seats[seat].in_block = true;
             }
-            Step::Commit => self.close(seat, from, answered, answer.tag == CommandTag::Commit),
+            Step::Commit => self.close(seat, from, answered, answer.tag == Tag::Commit),
             Step::Rollback => self.close(seat, from, answered, false),
             Step::Savepoint => {
                 let statements = self.seats[seat].open.as_ref().map_or(0, |open| open.statements.len());
@@ -229,12 +238,13 @@ impl Play<'_> {
         }
     }
 
-    fn failed(&mut self, seat: usize, step: &Step, from: usize, answered: usize, error: &Error) {
-        let is_expected = ["40001", "40P01"].contains(&error.sqlstate) || error.is_refusal();
+    fn failed(&mut self, seat: usize, step: &Step, from: usize, answered: usize, error: &DbError) {
+        let is_refusal = error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED;
+        let is_expected = error.sqlstate().is_retryable() || is_refusal;
         if !is_expected {
             self.run.unexpected.get_or_insert_with(|| format!("{error:?}"));
         }
-        *self.run.tally.errors.entry(error.sqlstate).or_default() += 1;
+        *self.run.tally.errors.entry(error.sqlstate().code().to_owned()).or_default() += 1;
         if let Step::Data(command, value) = step {
             let ops = command.intended(*value);
             self.note(seat, Statement { sent: from, answered, undone: Some(from), locks: false, ops });
@@ -243,7 +253,7 @@ impl Play<'_> {
             return self.close(seat, from, answered, false);
         }
         // What the model cannot judge is left out: the transaction is given up, and not from a savepoint on.
-        if error.is_refusal() {
+        if is_refusal {
             self.seats[seat].savepoint = None;
         }
         self.seats[seat].failed = true;
@@ -282,7 +292,12 @@ fn begun(begun: usize) -> Transaction {
     Transaction { begun, ending: begun, ended: begun, committed: false, statements: Vec::new() }
 }
 
-fn show(answer: &Answer) -> String {
-    let rows: Vec<String> = answer.rows.iter().map(|row| format!(" {row:?}")).collect();
-    format!("{:?} {}{}", answer.tag, answer.affected, rows.concat())
+fn show(answer: &Result<Answer, DbError>) -> String {
+    match answer {
+        Ok(answer) => {
+            let rows: Vec<String> = answer.rows.iter().map(|row| format!(" ({})", show_all(&row.0))).collect();
+            format!("{:?} {}{}", answer.tag, answer.affected, rows.concat())
+        }
+        Err(error) => format!("ERROR {}: {}", error.sqlstate().code(), error.message()),
+    }
 }
