@@ -13,6 +13,7 @@ mod layers;
 mod limits;
 mod properties;
 mod regressions;
+mod spec_fuzz;
 mod stepper;
 mod testbed;
 mod tidy;

@@ -85,7 +85,7 @@
 //!   and foreign keys in ALTER TABLE are refused.
 //! - A statement has a budget of 4 million rows that it reads and values that it keeps; comparisons, long texts and large arrays and documents
 //!   count, too (grouping, and DISTINCT, compare each row with each group). A text has 16 MiB at most, a `jsonb` 128 levels. Beyond that a statement is
-//!   refused with 54000. So is a statement whose text has more than 1 MiB, 16 levels of parentheses or 1000 words without a comma, or whose plan
+//!   refused with 54000; so is a message whose statements need more than one budget together. So is a statement whose text has more than 1 MiB, 16 levels of parentheses or 1000 words without a comma, or whose plan
 //!   has more than 4096 nodes. PostgreSQL has no such limits, but for its stack: all these are refusals too ([`Error::is_refusal`]).
 //! - SERIALIZABLE is refused where transactions that run at the same time read what others of them write, both ways: PostgreSQL might end
 //!   one of them. Whatever is surely serializable runs.

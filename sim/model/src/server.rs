@@ -130,6 +130,8 @@ pub(crate) struct Core {
     pub(crate) sessions: Vec<Session>,
     /// Microseconds since the Unix epoch, virtual.
     pub(crate) clock: i64,
+    /// What messages have cost, as statements' budgets count it.
+    pub(crate) spent: u64,
     pub(crate) commits: u64,
     /// By table: commits of transactions that may have written to it.
     pub(crate) changes: Vec<u64>,
@@ -200,6 +202,7 @@ impl Server {
             sessions: Vec::new(),
             clock: FIRST_CLOCK,
             commits: 0,
+            spent: 0,
             changes: Vec::new(),
             put_aside: Vec::new(),
             trail: None,

@@ -252,6 +252,9 @@ pub(crate) struct Spec {
     /// anything new are left out on the model
     #[arg(long, conflicts_with = "expect")]
     pub(crate) all_permutations: bool,
+    /// Run at most so many permutations of a file that lists none: more are an error; with --all-permutations, the search is ended
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_permutations: u64,
     /// Print how the output differs from this file's; given several times, from the nearest of them
     #[arg(long, value_name = "FILE")]
     pub(crate) expect: Vec<PathBuf>,

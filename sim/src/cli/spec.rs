@@ -1,6 +1,7 @@
 //! `skiptrace spec`
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::exit::Exit;
 use crate::report::paint::Tone;
 use crate::spec::compare::{Comparison, compare};
 use crate::spec::run::{End, PermutationRun, connection_names, heading, permutation};
-use crate::spec::{PermutationStep, Spec};
+use crate::spec::{KEPT_MAX, Spec, TEXT_MAX};
 
 pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failure> {
     if args.file.len() > 1 && !args.expect.is_empty() {
@@ -24,7 +25,7 @@ pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failu
     }
     let mut specs = Vec::with_capacity(args.file.len());
     for file in &args.file {
-        specs.push((file, read(file)?));
+        specs.push((file, read(file, args)?));
     }
     let mut expected = Vec::new();
     for file in &args.expect {
@@ -39,7 +40,7 @@ pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failu
     let mut tally = Tally::default();
     if args.all_permutations {
         for (file, spec) in &specs {
-            all_permutations(args.format, file, spec, &grounds, context, &mut tally)?;
+            all_permutations(args, file, spec, &grounds, context, &mut tally)?;
         }
         return Ok(tally.exit());
     }
@@ -50,14 +51,31 @@ pub(super) fn spec(args: &Args, context: &mut Context<'_>) -> Result<Exit, Failu
     Ok(tally.exit())
 }
 
-fn text_of(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file)
-        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", file.display())))
+/// A file, as far as anything is made of it: it may be one that never ends.
+fn bytes_of(file: &Path, max: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(max as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", file.display())))?;
+    Ok(bytes)
 }
 
-fn read(file: &Path) -> Result<Spec, Failure> {
-    let text = text_of(file)?;
-    Spec::parse(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}:{error}", file.display())))
+/// What is expected.
+fn text_of(file: &Path) -> Result<String, Failure> {
+    let wrong = |what: String| Failure::new(Exit::Usage, format!("cannot read {}: {what}", file.display()));
+    let bytes = bytes_of(file, KEPT_MAX)?;
+    if bytes.len() > KEPT_MAX {
+        return Err(wrong(format!("it has more than {KEPT_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))
+}
+
+fn read(file: &Path, args: &Args) -> Result<Spec, Failure> {
+    let bytes = bytes_of(file, TEXT_MAX)?;
+    // A search leaves out most interleavings, and ends where it has run so many.
+    let permutations_max = (!args.all_permutations).then_some(args.max_permutations);
+    Spec::read(&bytes, permutations_max)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}:{error}", file.display())))
 }
 
 /// What has been found in all files.
@@ -143,16 +161,25 @@ fn run_on(
 ) -> Result<Vec<PermutationRun>, Failure> {
     let name = name(file);
     let mut database = open(&name, spec, ground)?;
-    let permutations: Vec<Vec<PermutationStep>> = spec.interleavings();
     let terminal = context.err.is_terminal() && !(prints && context.out.is_terminal());
-    let progress = Progress::new(&name, Some(permutations.len() as u64), Stopwatch::start(), terminal);
-    let mut runs = Vec::with_capacity(permutations.len());
-    for steps in &permutations {
-        let run = permutation(spec, steps, &mut *database).map_err(lost)?;
+    let progress =
+        Progress::new(&name, Some(u64::try_from(spec.count()).unwrap_or(u64::MAX)), Stopwatch::start(), terminal);
+    let mut runs = Vec::new();
+    let mut kept = 0;
+    for steps in spec.interleavings() {
+        let mut run = permutation(spec, &steps, &mut *database).map_err(lost)?;
         if prints {
-            context.out.text(&run.output);
+            context.out.text(&std::mem::take(&mut run.output));
         }
         progress.add(1);
+        run.told.clear();
+        kept += run.output.len() + run.complaints.iter().map(String::len).sum::<usize>();
+        if kept > KEPT_MAX {
+            let too_much =
+                format!("permutations that print more than {KEPT_MAX} bytes together, where they are compared");
+            runs.push(PermutationRun { output: String::new(), end: End::Refused(too_much), ..run });
+            break;
+        }
         let over = matches!(run.end, End::SetupFailed(_)) || context.out.is_closed();
         runs.push(run);
         if over {

@@ -4,17 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::args::{Format, On};
+use super::args::{Format, On, Spec as Args};
 use super::ground::Ground;
 use super::progress::{Progress, Stopwatch};
 use super::spec::{FileRun, Tally, complain, lost, name, open};
 use super::{Context, Failure};
+use crate::report::paint::Tone;
 use crate::spec::Spec;
 use crate::spec::explore::{Explored, Group, explore};
 use crate::spec::run::{End, heading};
-
-/// More than anybody waits for.
-const INTERLEAVINGS_MAX: u64 = 1_000_000;
 
 /// What was found on one database.
 struct Found {
@@ -23,18 +21,19 @@ struct Found {
 }
 
 pub(super) fn all_permutations(
-    format: Format,
+    args: &Args,
     file: &Path,
     spec: &Spec,
     grounds: &[(On, Ground)],
     context: &mut Context<'_>,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
+    let (format, max) = (args.format, args.max_permutations);
     let mut all = Vec::new();
     for (on, ground) in grounds {
         let mut database = open(&name(file), spec, ground)?;
         let progress = Progress::new(&name(file), None, Stopwatch::start(), context.err.is_terminal());
-        let explored = explore(spec, &mut *database, true, INTERLEAVINGS_MAX, &mut || progress.add(1)).map_err(lost)?;
+        let explored = explore(spec, &mut *database, true, max, &mut || progress.add(1)).map_err(lost)?;
         progress.finish();
         all.push(Found { on: *on, explored });
     }
@@ -52,6 +51,13 @@ pub(super) fn all_permutations(
         tally.note_difference(only_in(first, second, format, context) | only_in(second, first, format, context));
     }
     for found in all {
+        if found.explored.limited {
+            let label = context.err.paint().tone(Tone::Notable, "not all:");
+            let (file, on, run) = (file.display(), found.on.name(), found.explored.runs + found.explored.cut);
+            context.err.line(&format!(
+                "{label} {file}: the search on {on} was ended after {run} interleavings: see --max-permutations"
+            ));
+        }
         let runs = found.explored.groups.into_iter().map(|group| group.run).collect();
         complain(file, &FileRun { on: found.on, runs }, context, tally);
     }

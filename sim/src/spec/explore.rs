@@ -4,7 +4,9 @@
 //! orders: a session whose step was explored from here sleeps in the branches beside it, until something is done that its step does not commute with; where
 //! everybody sleeps, the rest was run before. Source: P. Godefroid, Partial-Order Methods for the Verification of Concurrent Systems, chapter 5.
 
-use super::Spec;
+use super::{KEPT_MAX, Spec};
+use std::collections::BTreeMap;
+
 use super::run::{Chooser, PermutationRun, chosen};
 use crate::backend::messages::Messages;
 
@@ -30,7 +32,7 @@ pub struct Explored {
     pub limited: bool,
 }
 
-/// Runs every interleaving, at most `limit`; `progress` is told of each. With `reduce`, those are left out that cannot come to anything new.
+/// Runs every interleaving, at most `limit`, and fewer where they come to more than can be kept; `progress` is told of each. With `reduce`, those are left out that cannot come to anything new.
 /// Errs where there is no database any more.
 pub fn explore(
     spec: &Spec,
@@ -41,16 +43,23 @@ pub fn explore(
 ) -> Result<Explored, String> {
     let mut search = Search { reduce, ..Search::default() };
     let mut explored = Explored::default();
+    // Groups by what was told, and how much of it is kept.
+    let mut known: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+    let mut kept = 0;
     loop {
         search.depth = 0;
         match chosen(spec, database, &mut search)? {
             None => explored.cut += 1,
             Some(run) => {
                 explored.runs += 1;
-                let same = |group: &&mut Group| group.run.told == run.told && group.run.end == run.end;
-                match explored.groups.iter_mut().find(same) {
-                    Some(group) => group.count += 1,
-                    None => explored.groups.push(Group { run, count: 1 }),
+                let groups = &mut explored.groups;
+                let alike = known.get(&run.told).into_iter().flatten();
+                if let Some(number) = alike.copied().find(|number| groups[*number].run.end == run.end) {
+                    groups[number].count += 1;
+                } else {
+                    kept += run.output.len() + 2 * run.told.iter().map(String::len).sum::<usize>();
+                    known.entry(run.told.clone()).or_default().push(groups.len());
+                    groups.push(Group { run, count: 1 });
                 }
             }
         }
@@ -58,7 +67,7 @@ pub fn explore(
         if !search.next() {
             return Ok(explored);
         }
-        if explored.runs + explored.cut >= limit {
+        if explored.runs + explored.cut >= limit || kept > KEPT_MAX {
             explored.limited = true;
             return Ok(explored);
         }

@@ -22,6 +22,8 @@
 
 pub mod compare;
 pub mod explore;
+mod interleave;
+mod limits;
 mod parse;
 mod print;
 pub mod run;
@@ -29,6 +31,8 @@ mod split;
 
 use std::fmt;
 
+pub use interleave::Interleavings;
+pub use limits::{KEPT_MAX, OUTPUT_MAX, TEXT_MAX};
 pub use split::statements;
 
 /// A spec file.
@@ -117,40 +121,16 @@ impl std::error::Error for SpecError {}
 impl Spec {
     /// Reads a spec file's text.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
-        parse::spec(text)
+        parse::spec(text, u128::MAX)
+    }
+
+    /// Reads a spec file. Errs where it lists no permutations and has more than so many interleavings, which are counted up to 10^38.
+    pub fn read(bytes: &[u8], permutations_max: Option<u64>) -> Result<Self, SpecError> {
+        parse::spec(parse::text(bytes)?, permutations_max.map_or(u128::MAX, u128::from))
     }
 
     /// A step's text and name.
     pub fn step(&self, id: StepId) -> &SpecStep {
         &self.sessions[id.session].steps[id.step]
-    }
-
-    /// The permutations: those that the file lists, or else every interleaving of its sessions' steps.
-    pub fn interleavings(&self) -> Vec<Vec<PermutationStep>> {
-        if !self.permutations.is_empty() {
-            return self.permutations.clone();
-        }
-        let mut all = Vec::new();
-        self.interleave(&mut vec![0; self.sessions.len()], &mut Vec::new(), &mut all);
-        all
-    }
-
-    /// In the order of isolationtester's `run_all_permutations_recurse`.
-    fn interleave(&self, next: &mut [usize], prefix: &mut Vec<PermutationStep>, all: &mut Vec<Vec<PermutationStep>>) {
-        let mut any = false;
-        for session in 0..self.sessions.len() {
-            let step = next[session];
-            if step < self.sessions[session].steps.len() {
-                any = true;
-                next[session] += 1;
-                prefix.push(PermutationStep { step: StepId { session, step }, markers: Vec::new() });
-                self.interleave(next, prefix, all);
-                prefix.pop();
-                next[session] -= 1;
-            }
-        }
-        if !any {
-            all.push(prefix.clone());
-        }
     }
 }

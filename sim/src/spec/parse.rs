@@ -2,10 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use super::limits::{MARKERS_MAX, PERMUTATION_STEPS_MAX, SESSIONS_MAX, TEXT_MAX, shown};
 use super::{Marker, PermutationStep, Spec, SpecError, SpecSession, SpecStep, StepId};
 
-/// Reads a whole file.
-pub(super) fn spec(text: &str) -> Result<Spec, SpecError> {
+/// A file's bytes as text.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, SpecError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).expect("valid so far");
+        let byte = bytes[error.valid_up_to()];
+        Place::behind(valid).error(format!("expected UTF-8, found the byte 0x{byte:02x}"))
+    })
+}
+
+/// Reads a whole file, which has at most so many interleavings, if they are what is to be run.
+pub(super) fn spec(text: &str, interleavings_max: u128) -> Result<Spec, SpecError> {
+    if text.len() > TEXT_MAX {
+        let end = (0..=TEXT_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let message = format!("expected the end of the file: at most {TEXT_MAX} bytes are read");
+        return Err(Place::behind(&text[..end]).error(message));
+    }
+    if let Some((before, _)) = text.split_once('\0') {
+        return Err(Place::behind(before).error("expected text, found a zero byte: no message can hold it"));
+    }
     let mut parser = Parser { lexer: Lexer::new(text), next: None };
     let mut spec = Spec::default();
     while parser.keyword("setup")? {
@@ -16,6 +34,9 @@ pub(super) fn spec(text: &str) -> Result<Spec, SpecError> {
     }
     let mut names = Names::default();
     while parser.keyword("session")? {
+        if spec.sessions.len() == SESSIONS_MAX {
+            return Err(parser.expected(&format!("at most {SESSIONS_MAX} sessions")));
+        }
         let session = parser.session(spec.sessions.len(), &mut names)?;
         spec.sessions.push(session);
     }
@@ -27,12 +48,23 @@ pub(super) fn spec(text: &str) -> Result<Spec, SpecError> {
         spec.permutations.push(permutation);
     }
     match parser.peek()? {
+        Token { kind: Kind::End, at } if spec.count() > interleavings_max && spec.permutations.is_empty() => {
+            Err(at.error(too_many(spec.count(), interleavings_max)))
+        }
         Token { kind: Kind::End, .. } => Ok(spec),
         _ if spec.permutations.is_empty() => {
             Err(parser.expected("step, teardown, session, permutation or the end of the file"))
         }
         _ => Err(parser.expected("a step, permutation or the end of the file")),
     }
+}
+
+fn too_many(count: u128, max: u128) -> String {
+    let found = if count == u128::MAX { "more than 10^38".to_owned() } else { count.to_string() };
+    format!(
+        "expected permutations, for there are {found} interleavings of these steps: at most {max} are run. List those that matter, \
+         or raise --max-permutations; --all-permutations runs as many as it may and leaves out what comes to the same"
+    )
 }
 
 #[derive(Default)]
@@ -73,10 +105,19 @@ struct Place {
 }
 
 impl Place {
+    /// Where a text ends.
+    fn behind(text: &str) -> Self {
+        let line = text.matches('\n').count() + 1;
+        Self { line, column: text.rsplit('\n').next().unwrap_or("").chars().count() + 1 }
+    }
+
     fn error(self, message: impl Into<String>) -> SpecError {
         SpecError { line: self.line, column: self.column, message: message.into() }
     }
 }
+
+/// How many names an error lists.
+const NAMES_SHOWN_MAX: usize = 50;
 
 const KEYWORDS: [&str; 6] = ["notices", "permutation", "session", "setup", "step", "teardown"];
 
@@ -141,7 +182,7 @@ impl Parser<'_> {
     fn session(&mut self, session: usize, names: &mut Names) -> Result<SpecSession, SpecError> {
         let (name, at) = self.name("the session's name")?;
         if names.sessions.contains(&name) {
-            return Err(at.error(format!("expected a session's name that is new, found {name} again")));
+            return Err(at.error(format!("expected a session's name that is new, found {} again", shown(&name))));
         }
         names.sessions.push(name.clone());
         let setup = if self.keyword("setup")? { Some(self.sql("the session's setup")?) } else { None };
@@ -150,7 +191,7 @@ impl Parser<'_> {
             let (name, at) = self.name("the step's name")?;
             let id = StepId { session, step: steps.len() };
             if names.steps.insert(name.clone(), id).is_some() {
-                return Err(at.error(format!("expected a step's name that is new, found {name} again")));
+                return Err(at.error(format!("expected a step's name that is new, found {} again", shown(&name))));
             }
             steps.push(SpecStep { name, sql: self.sql("the step's SQL")? });
         }
@@ -164,10 +205,16 @@ impl Parser<'_> {
     fn permutation(&mut self, names: &Names) -> Result<Vec<PermutationStep>, SpecError> {
         let mut steps = Vec::new();
         while self.is_name()? {
+            if steps.len() == PERMUTATION_STEPS_MAX {
+                return Err(self.expected(&format!("at most {PERMUTATION_STEPS_MAX} steps in a permutation")));
+            }
             let step = self.step(names)?;
             let mut markers = Vec::new();
             if self.accept(&Kind::Open)? {
                 loop {
+                    if markers.len() == MARKERS_MAX {
+                        return Err(self.expected(&format!("at most {MARKERS_MAX} markers of a step")));
+                    }
                     markers.push(self.marker(step, names)?);
                     if self.accept(&Kind::Close)? {
                         break;
@@ -185,8 +232,11 @@ impl Parser<'_> {
     fn step(&mut self, names: &Names) -> Result<StepId, SpecError> {
         let (name, at) = self.name("a step")?;
         names.steps.get(&name).copied().ok_or_else(|| {
-            let known: Vec<&str> = names.steps.keys().map(String::as_str).collect();
-            at.error(format!("expected a step, one of {}; found {name}", known.join(", ")))
+            let mut known: Vec<String> = names.steps.keys().take(NAMES_SHOWN_MAX).map(|name| shown(name)).collect();
+            if names.steps.len() > known.len() {
+                known.push("..".to_owned());
+            }
+            at.error(format!("expected a step, one of {}; found {}", known.join(", "), shown(&name)))
         })
     }
 
@@ -215,8 +265,8 @@ impl Parser<'_> {
 impl Kind {
     fn describe(&self) -> String {
         match self {
-            Self::Word(word) => word.clone(),
-            Self::Quoted(name) => format!("\"{name}\""),
+            Self::Word(word) => shown(word),
+            Self::Quoted(name) => format!("\"{}\"", shown(name)),
             Self::Sql(_) => "a block { .. }".to_owned(),
             Self::Number(number) => number.to_string(),
             Self::Open => "`(`".to_owned(),
@@ -276,8 +326,9 @@ impl<'text> Lexer<'text> {
             }
             '0'..='9' => {
                 let digits = self.take_while(|c| c.is_ascii_digit());
-                let number =
-                    digits.parse().map_err(|_| at.error(format!("expected a small number, found {digits}")))?;
+                let number = digits
+                    .parse()
+                    .map_err(|_| at.error(format!("expected a small number, found {}", shown(&digits))))?;
                 Kind::Number(number)
             }
             '"' => self.quoted(at)?,
@@ -366,7 +417,7 @@ mod tests {
         let spec = Spec::parse(TWO).expect("a spec");
         let names =
             |p: &Vec<PermutationStep>| p.iter().map(|s| spec.step(s.step).name.clone()).collect::<Vec<_>>().join(" ");
-        let all: Vec<String> = spec.interleavings().iter().map(names).collect();
+        let all: Vec<String> = spec.interleavings().map(|steps| names(&steps)).collect();
         assert_eq!(all, ["a1 a2 b1", "a1 b1 a2", "b1 a1 a2"]);
     }
 

@@ -1,6 +1,7 @@
 //! Rows as isolationtester prints them: aligned columns, numbers to the right. Source: PostgreSQL, src/interfaces/libpq/fe-print.c, `PQprint`.
 
-use crate::backend::messages::Table;
+use super::run::too_much_output;
+use crate::backend::messages::{Table, Trouble};
 
 /// Whether `PQprint` takes a value for a number. It looks at values, not at types, and is easily fooled: so are we.
 fn looks_numeric(value: &str) -> bool {
@@ -8,10 +9,10 @@ fn looks_numeric(value: &str) -> bool {
     value.chars().all(plain) && value.ends_with(|c: char| c.is_ascii_digit()) && !value.starts_with(['E', 'e'])
 }
 
-/// A table with its header and the number of its rows; nothing for one without columns.
-pub(super) fn table(table: &Table) -> String {
+/// A table with its header and the number of its rows; nothing for one without columns. Errs before it makes more than `max` bytes.
+pub(super) fn table(table: &Table, max: usize) -> Result<String, Trouble> {
     if table.columns.is_empty() {
-        return String::new();
+        return Ok(String::new());
     }
     let columns = table.columns.iter().enumerate().map(|(place, name)| {
         // An empty text is not looked at, NULL looks like one.
@@ -20,6 +21,11 @@ pub(super) fn table(table: &Table) -> String {
         Column { width, right: values.clone().all(looks_numeric) }
     });
     let columns: Vec<Column> = columns.collect();
+    // Every row is as wide as the widest.
+    let width = columns.iter().fold(0_usize, |sum, column| sum.saturating_add(column.width + 1));
+    if width.saturating_mul(table.rows.len() + 2) > max {
+        return Err(too_much_output());
+    }
     let mut text = line(&columns, table.columns.iter().map(String::as_str));
     let dashes: Vec<String> = columns.iter().map(|column| "-".repeat(column.width)).collect();
     text.push_str(&dashes.join("+"));
@@ -28,7 +34,7 @@ pub(super) fn table(table: &Table) -> String {
         text.push_str(&line(&columns, row.iter().map(|value| value.as_deref().unwrap_or(""))));
     }
     let rows = table.rows.len();
-    text + &format!("({rows} row{})\n\n", if rows == 1 { "" } else { "s" })
+    Ok(text + &format!("({rows} row{})\n\n", if rows == 1 { "" } else { "s" }))
 }
 
 struct Column {

@@ -4,6 +4,9 @@
 //! isolationtester's, line by line: a step that was sent, then those that were waiting before, in the order in which they began to wait.
 //! Source: PostgreSQL, src/test/isolation/isolationtester.c: `run_permutation`, `try_complete_steps`, `try_complete_step`.
 
+use std::collections::BTreeSet;
+
+use super::limits::OUTPUT_MAX;
 use super::print::table;
 use super::{Marker, PermutationStep, Spec, StepId};
 use crate::backend::messages::{Answer, Messages, Part, Patience, Setup, Trouble};
@@ -59,13 +62,13 @@ pub struct PermutationRun {
 /// What isolationtester prints before the first permutation: steps that are never used, and how many sessions there are.
 pub fn heading(spec: &Spec) -> String {
     let mut text = String::new();
-    let used = |id: StepId| spec.permutations.iter().flatten().any(|step| step.step == id);
+    let used: BTreeSet<StepId> = spec.permutations.iter().flatten().map(|step| step.step).collect();
     let ids = spec
         .sessions
         .iter()
         .enumerate()
         .flat_map(|(session, steps)| (0..steps.steps.len()).map(move |step| StepId { session, step }));
-    let mut unused: Vec<&str> = ids.filter(|id| !used(*id)).map(|id| spec.step(id).name.as_str()).collect();
+    let mut unused: Vec<&str> = ids.filter(|id| !used.contains(id)).map(|id| spec.step(id).name.as_str()).collect();
     unused.sort_unstable();
     if !spec.permutations.is_empty() {
         text.extend(unused.iter().map(|name| format!("unused step name: {name}\n")));
@@ -103,6 +106,11 @@ pub(super) fn chosen(
     run.finish(&names, end)
 }
 
+/// Whatever the database says: nobody reads so much.
+pub(super) fn too_much_output() -> Trouble {
+    Trouble::Refused(format!("a permutation that prints more than {OUTPUT_MAX} bytes"))
+}
+
 /// A step in the permutation, by place.
 type Place = usize;
 
@@ -121,7 +129,7 @@ struct Run<'r> {
     waiting: Vec<Place>,
     /// How many each session has brought.
     notices: Vec<u32>,
-    /// For each step and marker: how many notices release it.
+    /// For each step and marker: how many notices release it. More than can come, where that is what was asked for.
     targets: Vec<Vec<u32>>,
     any_new_notice: bool,
 }
@@ -191,12 +199,14 @@ impl<'r> Run<'r> {
         for (number, session) in spec.sessions.iter().enumerate() {
             let Some(sql) = &session.teardown else { continue };
             if let Err(error) = self.exec(number + 1, sql, &format!("the teardown of session {}", session.name))? {
+                self.room(error.len())?;
                 self.complaints.push(format!("teardown of session {} failed: {error}", session.name));
             }
         }
         if let Some(sql) = &spec.teardown
             && let Err(error) = self.exec(0, sql, "the teardown")?
         {
+            self.room(error.len())?;
             self.complaints.push(format!("teardown failed: {error}"));
         }
         Ok(Some(End::Done))
@@ -267,25 +277,42 @@ impl<'r> Run<'r> {
         what.clone_into(&mut self.at);
         self.database.send(connection, sql)?;
         self.database.wait(connection, Patience::UntilAnswered)?;
-        self.print_notices(connection);
+        self.print_notices(connection)?;
         match self.database.answer(connection)?.parts.pop() {
             Some(Part::Error { severity, message }) => return Ok(Err(format!("{severity}:  {message}"))),
-            Some(Part::Rows(rows)) => self.output.push_str(&table(&rows)),
+            Some(Part::Rows(rows)) => self.say(&table(&rows, self.left())?)?,
             Some(Part::Done) | None => {}
         }
         Ok(Ok(()))
     }
 
     /// The control connection's are nobody's business.
-    fn print_notices(&mut self, connection: usize) {
+    fn print_notices(&mut self, connection: usize) -> Result<(), Trouble> {
         for notice in self.database.notices(connection) {
             let Some(session) = connection.checked_sub(1) else { continue };
             let line = format!("{}: {notice}", self.spec.sessions[session].name);
-            self.output += &line;
+            self.say(&line)?;
             self.told[session] += &line;
             self.notices[session] += 1;
             self.any_new_notice = true;
         }
+        Ok(())
+    }
+
+    /// How much can still be printed.
+    fn left(&self) -> usize {
+        OUTPUT_MAX.saturating_sub(self.output.len())
+    }
+
+    fn room(&self, length: usize) -> Result<(), Trouble> {
+        if length <= self.left() { Ok(()) } else { Err(too_much_output()) }
+    }
+
+    /// Prints something.
+    fn say(&mut self, text: &str) -> Result<(), Trouble> {
+        self.room(text.len())?;
+        self.output.push_str(text);
+        Ok(())
     }
 
     fn step(&mut self, place: Place) -> Result<(), Trouble> {
@@ -316,7 +343,7 @@ impl<'r> Run<'r> {
 
     fn target(&self, marker: &Marker) -> u32 {
         match marker {
-            Marker::Notices(step, count) => self.notices[step.session] + count,
+            Marker::Notices(step, count) => self.notices[step.session].saturating_add(*count),
             Marker::Waits | Marker::After(_) => 0,
         }
     }
@@ -348,23 +375,23 @@ impl<'r> Run<'r> {
         let session = self.session(place);
         let waits = format!("step {}: {} <waiting ...>\n", step.name, step.sql);
         if !again && self.steps[place].markers.contains(&Marker::Waits) {
-            self.output.push_str(&waits);
+            self.say(&waits)?;
             return Ok(false);
         }
         let answered = self.database.wait(session + 1, patience)?;
-        self.print_notices(session + 1);
+        self.print_notices(session + 1)?;
         if !answered || self.is_held(place) {
             if !again {
-                self.output.push_str(&waits);
+                self.say(&waits)?;
             }
             return Ok(false);
         }
         let completed = if again { "<... completed>" } else { &step.sql };
         let line = format!("step {}: {completed}\n", step.name);
-        self.output += &line;
+        self.say(&line)?;
         let answer = self.database.answer(session + 1)?;
         let before = self.output.len();
-        self.print(session, answer);
+        self.print(session, answer)?;
         let heading = format!("step {}:\n", step.name);
         self.told[session] += &heading;
         self.told[session] += &self.output[before..];
@@ -372,14 +399,14 @@ impl<'r> Run<'r> {
         Ok(true)
     }
 
-    fn print(&mut self, session: usize, answer: Answer) {
+    fn print(&mut self, session: usize, answer: Answer) -> Result<(), Trouble> {
         for part in answer.parts {
             match part {
                 Part::Done => {}
-                Part::Rows(rows) => self.output.push_str(&table(&rows)),
+                Part::Rows(rows) => self.say(&table(&rows, self.left())?)?,
                 Part::Error { severity, message } => {
                     let line = format!("{severity}:  {message}\n");
-                    self.output += &line;
+                    self.say(&line)?;
                 }
             }
         }
@@ -390,8 +417,9 @@ impl<'r> Run<'r> {
             };
             let (session, channel, payload) = (&self.spec.sessions[session].name, told.channel, told.payload);
             let line = format!("{session}: NOTIFY \"{channel}\" with payload \"{payload}\" from {sender}\n");
-            self.output.push_str(&line);
+            self.say(&line)?;
         }
+        Ok(())
     }
 
     /// Whether a marker keeps a step's answer back.

@@ -2,26 +2,37 @@
 //!
 //! A statement has [`UNITS`] to spend. One is about a row that is read or a value that is kept. It is paid where rows come from and where
 //! values are kept, a scan or a row at a time, and where a function's time or result grows with its arguments; not for each expression.
+//! A message of several statements has no more than one of a single statement.
 //! A server has no such limit, only memory and a patient client: to run into it is a refusal.
 
 use crate::error::Error;
-use crate::exec::{Exec, Interrupt};
+use crate::exec::{Activation, Exec, Interrupt};
 use crate::function::Function;
 use crate::types::Value;
 
 /// The budget.
-pub(super) const UNITS: usize = 1 << 22;
+pub(crate) const UNITS: usize = 1 << 22;
 
 /// How many comparisons cost as much as a row.
 const COMPARISONS: usize = 8;
+
+/// What a statement has left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(UNITS)
+    }
+}
 
 impl Exec<'_> {
     /// Pays for work.
     #[inline]
     pub(super) fn spend(&mut self, units: usize) -> Result<(), Interrupt> {
-        match self.act.budget.checked_sub(units) {
+        match self.act.budget.0.checked_sub(units) {
             Some(left) => {
-                self.act.budget = left;
+                self.act.budget.0 = left;
                 Ok(())
             }
             None => {
@@ -47,6 +58,14 @@ impl Exec<'_> {
             _ => {}
         }
         Ok(value)
+    }
+}
+
+impl Activation {
+    /// What the last statement has spent, and what `returned` takes.
+    pub(crate) fn take_spent<'v>(&mut self, returned: impl Iterator<Item = &'v Value>) -> usize {
+        let spent = UNITS - std::mem::take(&mut self.budget).0;
+        1 + spent + returned.map(|value| 1 + size(value)).sum::<usize>()
     }
 }
 

@@ -29,7 +29,8 @@ mod update;
 mod utility;
 mod view;
 
-pub(crate) use budget::{is_little, is_small};
+use budget::Budget;
+pub(crate) use budget::{UNITS, is_little, is_small};
 pub(crate) use call::process_id;
 pub(crate) use expr::any_all;
 pub(crate) use foreign_key::Checks;
@@ -193,8 +194,7 @@ pub(crate) struct Activation {
     foreign: foreign_key::Queue,
     /// It is a check under REPEATABLE READ: it reads what is committed now, and fails where it would write what the transaction does not see.
     latest: bool,
-    /// What is left of [`budget::UNITS`].
-    budget: usize,
+    budget: Budget,
     affected: u64,
     rows: Vec<Value>,
     count: usize,
@@ -252,7 +252,7 @@ impl Activation {
         }
         self.foreign.clear();
         self.latest = false;
-        self.budget = budget::UNITS;
+        self.budget = Budget::default();
         self.affected = 0;
         self.rows.clear();
         self.count = 0;

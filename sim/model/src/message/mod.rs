@@ -17,6 +17,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::error::Error;
+use crate::exec::UNITS;
 use crate::server::{CommandTag, Core, Outcome, Prepared, Rows, Server, SessionId};
 use crate::session::Block;
 use crate::types::{Scalar, Type, Value};
@@ -81,6 +82,8 @@ pub(crate) struct Message {
     /// Statements that a piece turned out to be.
     ahead: VecDeque<SmolStr>,
     reply: Reply,
+    /// What is left for its statements to spend.
+    left: usize,
 }
 
 impl Message {
@@ -103,7 +106,7 @@ impl Server {
             }
         };
         self.core.session_mut(me).message =
-            Some(Message { pieces, next: 0, ahead: VecDeque::new(), reply: Reply::default() });
+            Some(Message { pieces, next: 0, ahead: VecDeque::new(), reply: Reply::default(), left: UNITS });
         self.go_on_with_message(me)
     }
 
@@ -116,6 +119,12 @@ impl Server {
             }
         }
         None
+    }
+
+    /// What all messages have cost together: about the rows that were read and the values that were kept and returned. A message is limited, those
+    /// that follow each other are not.
+    pub fn spent(&self) -> u64 {
+        self.core.spent
     }
 
     /// Notes from now on what messages touch, for [`Server::take_touch`].
@@ -188,6 +197,10 @@ impl Server {
 
     /// Adds what became of a statement to the reply.
     fn note(&mut self, me: u16, prepared: Prepared, outcome: Outcome) {
+        if let Err(error) = self.pay(me, &outcome) {
+            let error = self.core.fail_to_compile(me, error);
+            return self.note_error(me, error);
+        }
         match outcome {
             Outcome::Done(answer) => {
                 let columns = self.columns(prepared).map(|(name, ty)| (name.into(), ty)).collect();
@@ -199,6 +212,21 @@ impl Server {
             Outcome::Failed(error) => self.note_error(me, error),
             Outcome::Waits | Outcome::Paused => unreachable!("it has an outcome"),
         }
+    }
+
+    /// Pays for a statement out of its message's budget.
+    fn pay(&mut self, me: u16, outcome: &Outcome) -> Result<(), Error> {
+        let rows = if let Outcome::Done(answer) = outcome { Some(&answer.rows) } else { None };
+        let session = self.core.session_mut(me);
+        let spent = session.activation().take_spent(rows.into_iter().flat_map(Rows::iter).flatten());
+        let Some(message) = &mut session.message else { return Ok(()) };
+        let left = message.left.checked_sub(spent);
+        message.left = left.unwrap_or(0);
+        self.core.spent += spent as u64;
+        let too_much = || {
+            Error::too_much(format_args!("a message that reads, keeps and returns more than {UNITS} rows and values"))
+        };
+        left.map(|_| ()).ok_or_else(too_much)
     }
 
     fn note_error(&mut self, me: u16, error: Error) {

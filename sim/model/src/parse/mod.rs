@@ -69,10 +69,11 @@ pub(crate) fn split(sql: &str) -> Result<Vec<&str>, Error> {
     }
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
     let (mut found, mut start, mut empty) = (Vec::new(), 0, true);
+    let mut places = Places::new(sql);
     for token in &tokens {
         match &token.token {
             Token::SemiColon => {
-                let end = place(sql, token.span.start);
+                let end = places.find(token.span.start);
                 if !empty {
                     found.push(sql[start..end].trim());
                 }
@@ -100,14 +101,32 @@ fn too_long(sql: &str) -> Error {
 
 /// Where in `sql` a location is. Locations count from 1, lines and characters.
 fn place(sql: &str, location: Location) -> usize {
-    let index = |number: u64| usize::try_from(number).unwrap_or(1).saturating_sub(1);
-    let line = index(location.line);
-    let start = match line.checked_sub(1) {
-        None => 0,
-        Some(before) => sql.match_indices('\n').nth(before).map_or(sql.len(), |(at, _)| at + 1),
-    };
-    let rest = &sql[start..];
-    start + rest.char_indices().nth(index(location.column)).map_or(rest.len(), |(at, _)| at)
+    Places::new(sql).find(location)
+}
+
+/// Finds locations in a text in one walk: each is behind the one before.
+struct Places<'sql> {
+    chars: std::str::CharIndices<'sql>,
+    /// Where `chars` is.
+    line: u64,
+    column: u64,
+}
+
+impl<'sql> Places<'sql> {
+    fn new(sql: &'sql str) -> Self {
+        Self { chars: sql.char_indices(), line: 1, column: 1 }
+    }
+
+    fn find(&mut self, location: Location) -> usize {
+        while (self.line, self.column) < (location.line, location.column) {
+            match self.chars.next() {
+                Some((_, '\n')) => (self.line, self.column) = (self.line + 1, 1),
+                Some(_) => self.column += 1,
+                None => break,
+            }
+        }
+        self.chars.offset()
+    }
 }
 
 /// Runs what recurses as deep as the tree is, on a stack that holds it: without optimisation the parser takes 100 KB a level, and a

@@ -9,6 +9,9 @@ use super::{Answer, Messages, Notification, Part, Patience, Setup, Table, Troubl
 /// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
 const LOOK_MICROSECONDS: i64 = 10_000;
 
+/// What the messages of a permutation may cost together, as the model's budgets count it.
+const SPENT_MAX: u64 = 1 << 24;
+
 /// A model server and its connections.
 pub struct ModelMessages {
     server: Server,
@@ -17,6 +20,8 @@ pub struct ModelMessages {
     replies: BTreeMap<usize, Reply>,
     /// Something waited, went on or failed: then the order may matter, whatever was touched.
     entangled: bool,
+    /// What messages had cost when the permutation began.
+    spent_before: u64,
     /// By the numbers that were given out.
     touches: Vec<Touch>,
     /// With nothing in it.
@@ -35,7 +40,16 @@ impl ModelMessages {
         // Setups make more than each permutation needs.
         connections.iter().take(1).for_each(|control| server.poison(*control));
         let fresh = server.checkpoint();
-        Self { server, connections, replies: BTreeMap::new(), entangled: false, touches: Vec::new(), fresh, kept: None }
+        Self {
+            server,
+            connections,
+            replies: BTreeMap::new(),
+            entangled: false,
+            spent_before: 0,
+            touches: Vec::new(),
+            fresh,
+            kept: None,
+        }
     }
 
     /// Lets everybody go on who can.
@@ -49,6 +63,11 @@ impl ModelMessages {
     }
 
     fn keep(&mut self, connection: usize, reply: Reply) -> Result<(), Trouble> {
+        if self.server.spent() - self.spent_before > SPENT_MAX {
+            return Err(Trouble::Refused(format!(
+                "a permutation that reads, keeps and returns more than {SPENT_MAX} rows and values"
+            )));
+        }
         if let Some(error) = reply.error.as_ref().filter(|error| error.is_refusal()) {
             return Err(Trouble::Refused(error.message.clone()));
         }
@@ -64,6 +83,7 @@ impl Messages for ModelMessages {
         self.server.go_back(&self.fresh);
         self.replies.clear();
         self.entangled = false;
+        self.spent_before = 0;
         Ok(())
     }
 
@@ -133,10 +153,12 @@ impl Messages for ModelMessages {
     }
 
     fn set_up_again(&mut self) -> Option<Setup> {
+        self.spent_before = self.server.spent();
         let (checkpoint, setup) = self.kept.as_ref()?;
         let again = self.replies.is_empty() && self.server.is_as_new(checkpoint);
         again.then(|| {
             self.server.go_back(checkpoint);
+            self.spent_before = 0;
             setup.clone()
         })
     }

@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
 use crate::backend::testbed::{Database, TestBed, chain};
+use crate::spec::OUTPUT_MAX;
 
 /// How often the server is asked who waits.
 const LOOK: Duration = Duration::from_millis(10);
@@ -40,7 +41,7 @@ struct Connection {
     client: Arc<Client>,
     pid: i32,
     inbox: Arc<Mutex<Inbox>>,
-    flight: Option<JoinHandle<Result<Vec<Part>, tokio_postgres::Error>>>,
+    flight: Option<JoinHandle<Result<Option<Vec<Part>>, tokio_postgres::Error>>>,
     parts: Option<Vec<Part>>,
 }
 
@@ -134,11 +135,12 @@ fn words(notice: &DbError) -> String {
     std::iter::once(format!("{}:  {}\n", notice.severity(), notice.message())).chain(more).collect()
 }
 
-/// Sends a message and collects what it is answered.
-async fn talk(client: Arc<Client>, sql: String) -> Result<Vec<Part>, tokio_postgres::Error> {
+/// Sends a message and collects what it is answered. None: it is too much.
+async fn talk(client: Arc<Client>, sql: String) -> Result<Option<Vec<Part>>, tokio_postgres::Error> {
     let mut parts = Vec::new();
+    let mut size = 0;
     let mut table = None;
-    let answered: Result<(), tokio_postgres::Error> = async {
+    let answered: Result<bool, tokio_postgres::Error> = async {
         let mut messages = std::pin::pin!(client.simple_query_raw(&sql).await?);
         while let Some(message) = messages.try_next().await? {
             match message {
@@ -147,7 +149,11 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Vec<Part>, tokio_postg
                     table = Some(Table { columns, rows: Vec::new() });
                 }
                 SimpleQueryMessage::Row(row) => {
-                    let values = (0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect();
+                    let values: Vec<_> = (0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect();
+                    size += values.iter().flatten().map(|text| 1 + text.len()).sum::<usize>() + 1;
+                    if size > OUTPUT_MAX {
+                        return Ok(true);
+                    }
                     if let Some(table) = &mut table {
                         table.rows.push(values);
                     }
@@ -156,11 +162,12 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Vec<Part>, tokio_postg
                 _ => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
     .await;
     match answered {
-        Ok(()) => {}
+        Ok(false) => {}
+        Ok(true) => return Ok(None),
         Err(error) => match error.as_db_error() {
             Some(error) => {
                 let (severity, message) = (error.severity().to_owned(), error.message().to_owned());
@@ -169,7 +176,7 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Vec<Part>, tokio_postg
             None => return Err(error),
         },
     }
-    Ok(parts)
+    Ok(Some(parts))
 }
 
 impl Messages for PostgresMessages<'_> {
@@ -199,7 +206,11 @@ impl Messages for PostgresMessages<'_> {
                 connection.flight = None;
                 self.idle = 0;
                 match parts {
-                    Ok(parts) => connection.parts = Some(parts),
+                    Ok(Some(parts)) => connection.parts = Some(parts),
+                    Ok(None) => {
+                        let too_much = format!("a message that returns more than {OUTPUT_MAX} bytes");
+                        return Err(Trouble::Refused(too_much));
+                    }
                     Err(error) => return Err(self.trouble(&error)),
                 }
                 return Ok(true);
