@@ -51,18 +51,20 @@ pub(crate) const OPEN_GENERATION: Text = (
 pub(crate) const LIST_FENCE: Text = (
     "rebuild.list_fence",
     "WITH l AS MATERIALIZED (
-         SELECT locktype, database, relation, transactionid, virtualtransaction, pid, mode, granted FROM pg_locks
+         SELECT locktype, database, relation, transactionid, virtualtransaction, pid, mode FROM pg_locks WHERE granted
      )
-     SELECT DISTINCT x.transactionid::text::bigint AS xid, x.pid
-     FROM l AS t JOIN l AS x ON x.virtualtransaction = t.virtualtransaction
-     WHERE t.locktype = 'relation'
-       AND t.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-       AND t.relation = '{schema_in_literal}.streams'::regclass
-       AND t.mode IN ('RowExclusiveLock', 'RowShareLock')
-       AND t.granted
-       AND x.locktype = 'transactionid'
+     SELECT x.transactionid::text::bigint AS xid, x.pid
+     FROM l AS x
+     WHERE x.transactionid IS NOT NULL
        AND x.mode = 'ExclusiveLock'
-       AND x.granted
+       AND x.virtualtransaction = ANY (ARRAY(
+           SELECT t.virtualtransaction
+           FROM l AS t
+           WHERE t.relation = '{schema_in_literal}.streams'::regclass
+             AND t.locktype = 'relation'
+             AND t.mode IN ('RowExclusiveLock', 'RowShareLock')
+             AND t.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+       ))
      ORDER BY xid",
 );
 
@@ -97,21 +99,24 @@ pub(crate) const ENTER_REPLAY: Text = (
 pub(crate) const SET_LOCK_TIMEOUT: Text = ("rebuild.set_lock_timeout", "SET LOCAL lock_timeout = '2s'");
 
 /// Persists the pass's snapshot, before anything is replayed under it, and the positions between which what the pass
-/// owes must lie. What this statement sees is what the snapshot sees: they are one. `$6` is the checkpoint.
+/// owes must lie. What this statement sees is what the snapshot sees: they are one. `$6` is the checkpoint. `OFFSET 0`, because
+/// `min` and `max` would else be looked up in the index by position, past all that is not owed.
 pub(crate) const BEGIN_PASS: Text = (
     "rebuild.begin_pass",
-    "WITH owed AS MATERIALIZED (
-         SELECT e.position FROM {schema}.events e
-         WHERE e.xid >= pg_snapshot_xmax($6::text::pg_snapshot)
-            OR e.xid = ANY (ARRAY(SELECT x.xid FROM pg_snapshot_xip($6::text::pg_snapshot) AS x (xid)))
-     )
-     UPDATE {schema}.rebuild_progress
-     SET pass = pass + 1, pass_snapshot = pg_current_snapshot(),
-         cursor = (SELECT coalesce(min(o.position) - 1, 0) FROM owed o),
-         pass_end = (SELECT coalesce(max(o.position), 0) FROM owed o),
-         updated_at = now()
-     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'replaying'
-     RETURNING pass, pass_snapshot::text, cursor, pass_end",
+    "UPDATE {schema}.rebuild_progress p
+     SET pass = p.pass + 1, pass_snapshot = pg_current_snapshot(), cursor = r.before, pass_end = r.last, updated_at = now()
+     FROM (
+         SELECT coalesce(min(o.position) - 1, 0) AS before, coalesce(max(o.position), 0) AS last
+         FROM (
+             SELECT e.position FROM {schema}.events e
+             WHERE e.xid >= pg_snapshot_xmax($6::text::pg_snapshot)
+                OR e.xid = ANY (ARRAY(SELECT x.xid FROM pg_snapshot_xip($6::text::pg_snapshot) AS x (xid)))
+             OFFSET 0
+         ) AS o
+     ) AS r
+     WHERE p.projection = $1 AND p.generation = $2 AND p.epoch = $3 AND p.pass = $4 AND p.cursor = $5
+       AND p.phase = 'replaying'
+     RETURNING p.pass, p.pass_snapshot::text, p.cursor, p.pass_end",
 );
 
 /// The first statement of a batch. It holds the row that a takeover needs, so a batch that stalls must not last: the server ends its
