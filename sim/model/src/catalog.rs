@@ -12,7 +12,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::error::Error;
-use crate::plan::{ColumnId, Expr};
+use crate::plan::{ALL_COLUMNS, ColumnId, ColumnSet, Expr, column_set};
 use crate::types::text::quote_name;
 use crate::types::{Scalar, Type};
 
@@ -32,8 +32,8 @@ pub(crate) struct TableDef {
     pub(crate) schema: SmolStr,
     pub(crate) name: SmolStr,
     pub(crate) columns: Vec<ColumnDef>,
-    /// CHECK constraints: name, and a condition over `OWN_ROW`. In the order of their names, in which PostgreSQL checks them.
-    pub(crate) checks: Vec<(SmolStr, Expr)>,
+    /// In the order of their names, in which PostgreSQL checks them.
+    pub(crate) checks: Vec<Check>,
     /// Whether any column is generated.
     pub(crate) generates: bool,
     /// In the order of their creation, in which PostgreSQL maintains them; the primary key of CREATE TABLE before all.
@@ -51,6 +51,25 @@ impl TableDef {
     pub(crate) fn column(&self, name: &str) -> Option<ColumnId> {
         let place = self.columns.iter().position(|column| *column.name == *name)?;
         Some(ColumnId::try_from(place).expect("CREATE TABLE limits the number of columns"))
+    }
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) name: SmolStr,
+    /// Over `OWN_ROW`.
+    pub(crate) condition: Expr,
+    /// What it hangs on: for a row of which none of these has changed it holds as it did.
+    pub(crate) columns: ColumnSet,
+}
+
+impl Check {
+    pub(crate) fn new(name: SmolStr, condition: Expr) -> Self {
+        let mut columns = Vec::new();
+        crate::exec::columns_of(&condition, &mut |column| columns.push(column));
+        let repeats = !columns.is_empty() && !crate::compile::visit::is_volatile(&condition);
+        Self { name, condition, columns: if repeats { column_set(columns) } else { ALL_COLUMNS } }
     }
 }
 
@@ -476,7 +495,7 @@ impl Catalog {
         let tables = self.names.tables.iter().flatten().filter(|table| *table.schema == *schema);
         tables.into_iter().any(|table| {
             let keys = table.foreign_keys.iter().map(|key| &key.name);
-            keys.chain(table.checks.iter().map(|(name, _)| name)).any(|other| **other == *name)
+            keys.chain(table.checks.iter().map(|check| &check.name)).any(|other| **other == *name)
         })
     }
 

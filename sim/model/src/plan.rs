@@ -26,6 +26,17 @@ pub(crate) type CteId = u16;
 /// A column of a table or of a slot, from 0.
 pub(crate) type ColumnId = u16;
 
+/// Some of a table's columns, a bit each. Those from number 63 on share the last bit, so two sets may be said to meet that do not.
+pub(crate) type ColumnSet = u64;
+
+/// All columns.
+pub(crate) const ALL_COLUMNS: ColumnSet = ColumnSet::MAX;
+
+/// The set of these columns.
+pub(crate) fn column_set(columns: impl IntoIterator<Item = ColumnId>) -> ColumnSet {
+    columns.into_iter().fold(0, |set, column| set | 1 << column.min(63))
+}
+
 /// In the expressions that a table owns (defaults, checks, index keys and predicates): the row in question.
 pub(crate) const OWN_ROW: SlotId = SlotId::MAX;
 /// In ON CONFLICT DO UPDATE: the row that was proposed for insertion.

@@ -180,6 +180,13 @@ impl Transaction {
         self.outbox.roll_back_to((0, 0));
     }
 
+    /// BEGIN: what has just begun for this statement alone goes on.
+    pub(crate) fn become_block(&mut self, modes: TransactionModes) {
+        self.block = Block::Explicit;
+        self.isolation = modes.isolation.unwrap_or(Isolation::ReadCommitted);
+        self.read_only = modes.read_only.unwrap_or(false);
+    }
+
     /// The ids that it has.
     pub(crate) fn xids(&self) -> &[Xid] {
         &self.xids

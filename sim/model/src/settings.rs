@@ -5,14 +5,26 @@ use smol_str::SmolStr;
 use crate::error::Error;
 
 /// The settings of a session that are not at their defaults.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     session: Vec<(SmolStr, SmolStr)>,
     /// Until the end of the transaction.
     local: Vec<(SmolStr, SmolStr)>,
     /// What a rollback puts back: which layer, the name and the old value.
     undo: Vec<(bool, SmolStr, Option<SmolStr>)>,
+    /// Durations that have been set before: of which setting, as it was said, and as it is shown.
+    durations: Vec<(SmolStr, SmolStr, SmolStr)>,
 }
+
+/// What is set; not what is known of durations.
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.session, &self.local, &self.undo) == (&other.session, &other.local, &other.undo)
+    }
+}
+
+/// How many durations are kept.
+const DURATIONS_MAX: usize = 4;
 
 /// Settings that are known, and their defaults. Others need a dot in their names.
 const DEFAULTS: [(&str, &str); 12] = [
@@ -67,19 +79,12 @@ impl Settings {
 
     /// Sets a value, or with none puts back the default.
     pub(crate) fn set(&mut self, name: &SmolStr, value: Option<SmolStr>, local: bool) -> Result<(), Error> {
-        let custom = name.contains('.');
-        if !custom && default(name).is_none() {
-            return Err(unknown(name));
-        }
-        if let Some(value) = &value
-            && NOT_FOLLOWED.contains(&&**name)
-            && default(name) != Some(&**value)
-        {
-            return Err(Error::refused(format_args!("another value of the setting {name} than its default")));
-        }
-        let value = match value {
-            Some(value) if name.ends_with("_timeout") => Some(shown(microseconds(name, &value)?)),
-            value => value,
+        let known = value.as_ref().and_then(|value| {
+            self.durations.iter().find(|(of, said, _)| of == name && said == value).map(|(_, _, shown)| shown.clone())
+        });
+        let (custom, value) = match known {
+            Some(shown) => (false, Some(shown)),
+            None => (name.contains('.'), self.checked(name, value)?),
         };
         if custom && !self.session.iter().any(|(known, _)| known == name) {
             // Once its name was used, a custom setting exists, empty, for the rest of the session.
@@ -92,6 +97,27 @@ impl Settings {
             self.undo.push((true, name.clone(), Some(old)));
         }
         Ok(())
+    }
+
+    /// A value as it is kept.
+    fn checked(&mut self, name: &SmolStr, value: Option<SmolStr>) -> Result<Option<SmolStr>, Error> {
+        let custom = name.contains('.');
+        if !custom && default(name).is_none() {
+            return Err(unknown(name));
+        }
+        if let Some(value) = &value
+            && NOT_FOLLOWED.contains(&&**name)
+            && default(name) != Some(&**value)
+        {
+            return Err(Error::refused(format_args!("another value of the setting {name} than its default")));
+        }
+        let Some(said) = value.as_ref().filter(|_| !custom && name.ends_with("_timeout")) else { return Ok(value) };
+        let shown = shown(microseconds(name, said)?);
+        if self.durations.len() == DURATIONS_MAX {
+            self.durations.clear();
+        }
+        self.durations.push((name.clone(), said.clone(), shown.clone()));
+        Ok(Some(shown))
     }
 
     /// Whether nothing was ever set.

@@ -8,7 +8,7 @@ use super::coerce::{Cast, data_type};
 use super::scope::{Scope, Source, ident, qualified};
 use super::sequence::sequence;
 use super::{Builder, COLUMNS_MAX, refuse_if, visit};
-use crate::catalog::{ColumnDef, IndexDef, SequenceDef, TableDef, TableId};
+use crate::catalog::{self, ColumnDef, IndexDef, SequenceDef, TableDef, TableId};
 use crate::error::Error;
 use crate::plan::{ColumnId, Expr, OWN_ROW, Utility};
 use crate::types::Scalar;
@@ -284,9 +284,9 @@ impl Builder<'_> {
             if !names.contains(&name) {
                 names.push(name.clone());
             }
-            draft.table.checks.push((name, condition));
+            draft.table.checks.push(catalog::Check::new(name, condition));
         }
-        draft.table.checks.sort_by(|(left, _), (right, _)| left.cmp(right));
+        draft.table.checks.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(())
     }
 

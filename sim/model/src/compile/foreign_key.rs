@@ -84,7 +84,7 @@ impl Builder<'_> {
     ) -> Result<SmolStr, Error> {
         let in_table = |name: &SmolStr, taken: &[SmolStr]| {
             let keys = own.indexes.iter().map(|index| &index.name);
-            keys.chain(own.checks.iter().map(|(name, _)| name)).chain(taken).any(|other| other == name)
+            keys.chain(own.checks.iter().map(|check| &check.name)).chain(taken).any(|other| other == name)
         };
         let name = if let Some(name) = given {
             if in_table(&name, taken) {

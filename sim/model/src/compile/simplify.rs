@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 
 use super::visit::{expr_children, expr_children_mut, has_subquery, is_volatile, node_children, node_children_mut};
-use crate::plan::{ColumnId, Cte, Expr, JoinKind, Node, NodeId, SlotId, SubqueryKind};
+use crate::function::TableFunction;
+use crate::plan::{ColumnId, Cte, Expr, JoinKind, Node, NodeId, SlotId, SortKey, SubqueryKind};
 
 /// Larger plans stay as they are: each step looks at the whole plan.
 const NODES_MAX: usize = 256;
@@ -30,6 +31,7 @@ impl Parts<'_> {
         }
         self.read_subqueries_in_place();
         self.join_projections();
+        self.drop_sorts();
         for cte in 0..self.ctes.len() {
             self.bind_cte(cte);
         }
@@ -87,7 +89,11 @@ impl Parts<'_> {
                 is_plain(expr)
                     || below_projection && !is_volatile(expr) && !has_subquery(expr) && self.uses(slot, place) <= 1
             };
-            if !exprs.iter().enumerate().all(fits) || self.is_read_whole(slot) || self.can_be_missing(slot) {
+            if !exprs.iter().enumerate().all(fits)
+                || self.is_read_whole(slot)
+                || self.is_read_by_subquery(slot)
+                || self.can_be_missing(slot)
+            {
                 continue;
             }
             for at in inputs_mut(&mut self.nodes[parent]) {
@@ -97,6 +103,34 @@ impl Parts<'_> {
             }
             self.nodes[id] = Node::OneRow;
             self.substitute(slot, &exprs);
+        }
+    }
+
+    /// A function's rows stand in the order of their numbers (WITH ORDINALITY). Source: PostgreSQL, `create_functionscan_path` in
+    /// src/backend/optimizer/util/pathnode.c and its caller.
+    fn drop_sorts(&mut self) {
+        for id in 0..self.nodes.len() {
+            let Node::Sort { input, keys, .. } = &self.nodes[id] else { continue };
+            let Node::FunctionScan { slot, function, args, ordinality: true, .. } = &self.nodes[usize::from(*input)]
+            else {
+                continue;
+            };
+            let number = if *function == TableFunction::Unnest { args.len() } else { 1 };
+            let by_number = |key: &SortKey| {
+                !key.descending
+                    && matches!(&key.expr, Expr::Column { slot: of, column } if of == slot && usize::from(*column) == number)
+            };
+            let input = *input;
+            if keys.first().is_some_and(by_number)
+                && let Some(parent) = self.parent(NodeId::try_from(id).expect("few nodes"))
+            {
+                for at in inputs_mut(&mut self.nodes[parent]) {
+                    if usize::from(*at) == id {
+                        *at = input;
+                    }
+                }
+                self.nodes[id] = Node::OneRow;
+            }
         }
     }
 
@@ -118,10 +152,6 @@ impl Parts<'_> {
 
     /// Whether a slot is read as a row, not column by column.
     fn is_read_whole(&self, slot: SlotId) -> bool {
-        fn by_subquery(expr: &Expr, slot: SlotId) -> bool {
-            matches!(expr, Expr::Subquery { output, .. } if *output == slot)
-                || expr_children(expr).into_iter().any(|child| by_subquery(child, slot))
-        }
         let by_node = |node: &Node| match node {
             Node::Distinct { slot: row, .. } | Node::Insert { source: row, .. } => *row == slot,
             Node::Append { inputs, .. } => inputs.iter().any(|(_, row)| *row == slot),
@@ -129,10 +159,16 @@ impl Parts<'_> {
         };
         self.output == Some(slot)
             || self.ctes.iter().any(|cte| cte.slots.contains(&slot))
-            || self
-                .nodes
-                .iter()
-                .any(|node| by_node(node) || node_children(node).0.into_iter().any(|expr| by_subquery(expr, slot)))
+            || self.nodes.iter().any(by_node)
+    }
+
+    /// Whether a subquery's values stand in a slot.
+    fn is_read_by_subquery(&self, slot: SlotId) -> bool {
+        fn reads(expr: &Expr, slot: SlotId) -> bool {
+            matches!(expr, Expr::Subquery { output, .. } if *output == slot)
+                || expr_children(expr).into_iter().any(|child| reads(child, slot))
+        }
+        self.nodes.iter().any(|node| node_children(node).0.into_iter().any(|expr| reads(expr, slot)))
     }
 
     /// Whether an outer join can bind a slot to NULLs: then not even a constant of it is constant.
@@ -144,12 +180,17 @@ impl Parts<'_> {
 
     /// Puts `exprs` in the place of the columns of `slot`.
     fn substitute(&mut self, slot: SlotId, exprs: &[Expr]) {
-        self.each_expr(&mut |expr| {
-            if let Expr::Column { slot: from, column } = expr
-                && *from == slot
+        self.each_expr(&mut |expr| match expr {
+            Expr::Column { slot: from, column } if *from == slot => *expr = exprs[usize::from(*column)].clone(),
+            Expr::Subquery { kind, output, column, .. }
+                if *output == slot && !matches!(kind, SubqueryKind::Exists { .. }) =>
             {
-                *expr = exprs[usize::from(*column)].clone();
+                let Expr::Column { slot: from, column: place } = &exprs[usize::from(*column)] else {
+                    unreachable!("only columns are put in the place of a subquery's value");
+                };
+                (*output, *column) = (*from, *place);
             }
+            _ => {}
         });
         let sources = slots_of(exprs);
         for node in self.nodes.iter_mut() {

@@ -137,7 +137,7 @@ pub(super) fn collect_node(node: NodeId, nodes: &[Node], found: &mut BTreeSet<Sl
 }
 
 /// Whether two evaluations can differ: a call to the server's state, or a subquery, which costs too much to be evaluated twice.
-pub(super) fn is_volatile(expr: &Expr) -> bool {
+pub(crate) fn is_volatile(expr: &Expr) -> bool {
     matches!(expr, Expr::ServerCall { .. } | Expr::NextVal(_)) || expr_children(expr).into_iter().any(is_volatile)
 }
 

@@ -16,14 +16,18 @@ use crate::types::{Value, compare as order, same};
 pub(crate) struct Collected {
     /// Argument values of each row, and then its sort keys.
     rows: Vec<Vec<Value>>,
+    /// `count`, so far.
     count: i64,
     /// `min` and `max`, so far.
     best: Option<Value>,
 }
 
 impl Collected {
-    /// Takes a value for `count(*)`, `min` or `max`: no rows are kept for these.
+    /// Takes a value, none for `count(*)`, where no rows are kept.
     fn count(&mut self, aggregate: &Aggregate, value: Option<&Value>) {
+        if matches!(value, Some(Value::Null)) {
+            return;
+        }
         let worse = match aggregate.function {
             AggregateFunction::Min => Ordering::Greater,
             AggregateFunction::Max => Ordering::Less,
@@ -32,7 +36,7 @@ impl Collected {
                 return;
             }
         };
-        let Some(value) = value.filter(|value| !matches!(value, Value::Null)) else { return };
+        let Some(value) = value else { return };
         // Of two equal ones the later stays, as in `numeric_larger` and its kin.
         if self.best.as_ref().is_none_or(|best| order(value, best) != worse) {
             self.best = Some(value.clone());
@@ -50,13 +54,19 @@ impl Collected {
 
 /// Whether an aggregate needs no more than what it has come to so far.
 fn is_counted(aggregate: &Aggregate) -> bool {
-    aggregate.args.is_empty() || matches!(aggregate.function, AggregateFunction::Min | AggregateFunction::Max)
+    match aggregate.function {
+        AggregateFunction::Count => !aggregate.distinct,
+        AggregateFunction::Min | AggregateFunction::Max => true,
+        _ => false,
+    }
 }
 
 /// The groups of a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    keys: Vec<Vec<Value>>,
+    count: usize,
+    /// Of all groups, one after another.
+    keys: Vec<Value>,
     /// One an aggregate, group by group.
     collected: Vec<Collected>,
 }
@@ -74,11 +84,12 @@ impl Exec<'_> {
         let place = usize::from(node);
         if self.state(node).stage == Stage::Fresh {
             self.act.groups.resize_with(self.act.groups.len().max(place + 1), Groups::default);
-            self.act.groups[place].keys.clear();
-            self.act.groups[place].collected.clear();
+            let groups = &mut self.act.groups[place];
+            groups.count = usize::from(keys.is_empty());
+            groups.keys.clear();
+            groups.collected.clear();
             if keys.is_empty() {
-                self.act.groups[place].keys.push(Vec::new());
-                self.act.groups[place].collected.resize(aggregates.len(), Collected::default());
+                groups.collected.resize_with(aggregates.len(), Collected::default);
             }
             self.state(node).stage = Stage::Input;
         }
@@ -92,12 +103,12 @@ impl Exec<'_> {
         }
         let at = self.state(node).at as usize;
         let groups = &mut self.act.groups[place];
-        if at == groups.keys.len() {
+        if at == groups.count {
             return Ok(Polled::End);
         }
         let row = &mut self.act.values[super::place(slot)];
         row.clear();
-        row.append(&mut groups.keys[at]);
+        row.extend_from_slice(&groups.keys[at * keys.len()..][..keys.len()]);
         for (number, aggregate) in aggregates.iter().enumerate() {
             let collected = &mut groups.collected[at * aggregates.len() + number];
             row.push(if is_counted(aggregate) {
@@ -125,11 +136,11 @@ impl Exec<'_> {
     /// Gives a row of the input to its group. First everything is evaluated, since that may wait.
     fn collect(&mut self, node: NodeId, keys: &[Expr], aggregates: &[Aggregate]) -> Result<(), Interrupt> {
         if keys.is_empty() && aggregates.iter().all(|aggregate| self.is_at_hand(aggregate)) {
-            for (number, aggregate) in aggregates.iter().enumerate() {
-                let mut collected = std::mem::take(&mut self.act.groups[usize::from(node)].collected[number]);
+            let mut collected = std::mem::take(&mut self.act.groups[usize::from(node)].collected);
+            for (aggregate, collected) in aggregates.iter().zip(&mut collected) {
                 collected.count(aggregate, aggregate.args.first().and_then(|arg| self.look(arg)));
-                self.act.groups[usize::from(node)].collected[number] = collected;
             }
+            self.act.groups[usize::from(node)].collected = collected;
             return Ok(());
         }
         let mut key = SmallVec::<[Value; 4]>::new();
@@ -153,16 +164,20 @@ impl Exec<'_> {
             given.push(Some(row));
         }
         self.row_done();
-        let compared = self.act.groups[usize::from(node)].keys.len();
+        let compared = self.act.groups[usize::from(node)].count;
         self.spend_comparisons(compared)?;
         let kept = given.iter().flatten().flatten().chain(&key).map(|value| 1 + super::budget::size(value));
         self.spend(kept.sum())?;
         let groups = &mut self.act.groups[usize::from(node)];
-        let same = |other: &Vec<Value>| other.iter().zip(&key).all(|(left, right)| same(left, right));
-        let group = groups.keys.iter().position(same).unwrap_or_else(|| {
-            groups.keys.push(key.into_vec());
-            groups.collected.resize(groups.keys.len() * aggregates.len(), Collected::default());
-            groups.keys.len() - 1
+        let is_group = |group: &usize| {
+            let other = &groups.keys[group * keys.len()..][..keys.len()];
+            other.iter().zip(&key).all(|(left, right)| same(left, right))
+        };
+        let group = (0..groups.count).find(is_group).unwrap_or_else(|| {
+            groups.count += 1;
+            groups.keys.extend(key);
+            groups.collected.resize_with(groups.count * aggregates.len(), Collected::default);
+            groups.count - 1
         });
         for (number, (row, aggregate)) in given.into_iter().zip(aggregates).enumerate() {
             if let Some(row) = row {

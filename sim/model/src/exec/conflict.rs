@@ -43,8 +43,14 @@ impl Exec<'_> {
         }
         loop {
             let at = self.state(node).at as usize;
-            let Some(index) = self.core.tables[table as usize].indexes.get(at) else { return Ok(()) };
+            let storage = &mut self.core.tables[table as usize];
+            let Some(index) = storage.indexes.get(at) else { return Ok(()) };
             let (unique, partial) = (index.unique, index.partial);
+            // Most often nothing has the key: where it is looked for it is entered. (Whoever follows footprints wants to know that it was.)
+            if !partial && self.core.trail.is_none() && storage.enter_new_key(at, tuple) {
+                self.state(node).at += 1;
+                continue;
+            }
             if !partial || self.is_in_index(table, at, Slot::Tuple { table, tuple })? {
                 if unique {
                     match self.twin(table, at, Slot::Tuple { table, tuple }) {
@@ -200,10 +206,11 @@ impl Exec<'_> {
             return Ok(());
         }
         self.new_row(existing, set)?;
-        self.check_row(table)?;
-        let (status, _) = self.claim_for_update(table, tuple)?;
+        let written = self.written(table, set);
+        self.check_row(table, written)?;
+        let (status, _) = self.claim_for_update(table, tuple, written)?;
         debug_assert_eq!(status, RowStatus::Free, "the row is locked");
-        let new = self.write_version(table, tuple);
+        let new = self.write_version(table, tuple, written);
         let state = self.state(node);
         state.stage = Stage::Enter;
         state.at = 0;

@@ -264,6 +264,7 @@ impl Exec<'_> {
                 let args = self.eval_all(args)?;
                 self.call(*function, &args)
             }
+            Expr::ServerCall { function, args } if args.is_empty() => self.server_call(*function, &[]),
             Expr::ServerCall { function, args } => {
                 let args = self.eval_all(args)?;
                 self.server_call(*function, &args)

@@ -35,6 +35,7 @@ pub(crate) use call::process_id;
 pub(crate) use expr::any_all;
 pub(crate) use foreign_key::Checks;
 pub(crate) use row_lock::excludes as rows_exclude;
+pub(crate) use utility::columns_of;
 pub(crate) use view::Names;
 
 use crate::catalog::TableId;
@@ -238,23 +239,29 @@ impl Activation {
             cte.rows = 0;
             cte.done = false;
             cte.bound.clear();
-            cte.memo.results.clear();
+            if !cte.memo.results.is_empty() {
+                cte.memo.results.clear();
+            }
         }
         for buffer in &mut self.buffers[query.nodes.len()..buffers] {
             buffer.clear();
         }
-        self.memo.results.clear();
+        if !self.memo.results.is_empty() {
+            self.memo.results.clear();
+        }
         self.memo.next = 0;
         self.memo.depth = 0;
-        self.onces.clear();
         if query.onces > 0 {
+            self.onces.clear();
             self.onces.resize(usize::from(query.onces), None);
         }
         self.foreign.clear();
         self.latest = false;
         self.budget = Budget::default();
         self.affected = 0;
-        self.rows.clear();
+        if !self.rows.is_empty() {
+            self.rows.clear();
+        }
         self.count = 0;
     }
 }

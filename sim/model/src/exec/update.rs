@@ -5,7 +5,9 @@ use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::footprint::Lock;
 use crate::mvcc::{Locker, State, TupleId};
-use crate::plan::{ColumnId, Expr, NodeId, OWN_ROW, Returning, RowLockStrength, SlotId, WaitPolicy};
+use crate::plan::{
+    ALL_COLUMNS, ColumnId, ColumnSet, Expr, NodeId, OWN_ROW, Returning, RowLockStrength, SlotId, WaitPolicy, column_set,
+};
 use crate::types::same;
 
 /// The fields of the node.
@@ -36,19 +38,20 @@ impl Exec<'_> {
                 }
                 Stage::Work => {
                     self.new_row(target, update.set)?;
-                    self.check_row(table)?;
+                    self.check_row(table, self.written(table, update.set))?;
                     self.state(node).stage = Stage::Write;
                 }
                 Stage::Write => {
                     let old = self.tuple(target).expect("the target of an UPDATE is a tuple");
-                    let (status, strength) = self.claim_for_update(table, old)?;
+                    let written = self.written(table, update.set);
+                    let (status, strength) = self.claim_for_update(table, old, written)?;
                     self.check_isolation(status)?;
                     self.check_seen(status, table, old)?;
                     // `end` is the strength with which a newer version is locked.
                     self.state(node).end = u32::from(strength == RowLockStrength::Update);
                     self.state(node).stage = match status {
                         RowStatus::Free => {
-                            let new = self.write_version(table, old);
+                            let new = self.write_version(table, old, written);
                             self.bind(target, Slot::Tuple { table, tuple: new });
                             self.state(node).at = 0;
                             Stage::Enter
@@ -128,30 +131,47 @@ impl Exec<'_> {
         evaluated
     }
 
-    /// Makes sure that the old version can be replaced by the row in [`OWN_ROW`]'s values. An update has an id before it waits.
+    /// The columns that an update can change.
+    pub(super) fn written(&self, table: TableId, set: &[(ColumnId, Expr)]) -> ColumnSet {
+        let def = self.core.catalog.table(table);
+        if def.generates || self.core.tables[table as usize].stride != def.columns.len() {
+            return ALL_COLUMNS;
+        }
+        column_set(set.iter().map(|(column, _)| *column))
+    }
+
+    /// Makes sure that the old version can be replaced by the row in [`OWN_ROW`]'s values, which differs from it at most in the columns
+    /// `written`. An update has an id before it waits.
     pub(super) fn claim_for_update(
         &mut self,
         table: TableId,
         old: TupleId,
+        written: ColumnSet,
     ) -> Result<(RowStatus, RowLockStrength), Interrupt> {
         self.core.assign_xid(self.me);
-        let strength =
-            if self.changes(table, old, true) { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate };
+        let strength = if self.changes(table, old, written, true) {
+            RowLockStrength::Update
+        } else {
+            RowLockStrength::NoKeyUpdate
+        };
         let status = self.claim(table, old, strength, WaitPolicy::Block)?;
         Ok((status, strength))
     }
 
     /// Whether the new row differs from the old in a column that an index uses; `key`: in one that a foreign key might refer to.
-    fn changes(&self, table: TableId, old: TupleId, key: bool) -> bool {
+    fn changes(&self, table: TableId, old: TupleId, written: ColumnSet, key: bool) -> bool {
         let storage = &self.core.tables[table as usize];
         let new = &self.act.values[super::place(OWN_ROW)];
         let columns = if key { &storage.key_columns } else { &storage.indexed_columns };
-        columns.iter().any(|column| !same(storage.value(old, usize::from(*column)), &new[usize::from(*column)]))
+        columns.iter().any(|column| {
+            written & column_set([*column]) != 0
+                && !same(storage.value(old, usize::from(*column)), &new[usize::from(*column)])
+        })
     }
 
     /// Appends the row in [`OWN_ROW`]'s values as the version after `old`, which was claimed.
-    pub(super) fn write_version(&mut self, table: TableId, old: TupleId) -> TupleId {
-        let (key_gone, indexed) = (self.changes(table, old, true), self.changes(table, old, false));
+    pub(super) fn write_version(&mut self, table: TableId, old: TupleId, written: ColumnSet) -> TupleId {
+        let (key_gone, indexed) = (self.changes(table, old, written, true), self.changes(table, old, written, false));
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
         let place = super::place(OWN_ROW);

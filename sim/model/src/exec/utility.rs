@@ -18,7 +18,7 @@ fn done(tag: CommandTag) -> Answer {
 }
 
 /// Calls `each` with the columns of [`OWN_ROW`] that an expression reads.
-pub(super) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
+pub(crate) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
     match expr {
         Expr::Column { slot: OWN_ROW, column } => each(*column),
         Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) | Expr::Subquery { .. } => {}
@@ -85,7 +85,7 @@ impl Core {
         match utility {
             Utility::Begin(modes) => {
                 match self.transaction(me).block {
-                    Block::Single => self.begin(me, Block::Explicit, *modes),
+                    Block::Single => self.transaction_mut(me).become_block(*modes),
                     Block::Implicit => {
                         self.set_transaction(me, *modes)?;
                         self.transaction_mut(me).block = Block::Explicit;

@@ -88,10 +88,12 @@ impl Table {
         Self { stride, ..Self::default() }
     }
 
-    /// An empty one of the same shape, for TRUNCATE.
+    /// An empty one of the same shape, for TRUNCATE, with room for as much as this one has.
     pub(crate) fn emptied(&self) -> Self {
         Self {
             stride: self.stride,
+            headers: Vec::with_capacity(self.headers.len()),
+            values: Vec::with_capacity(self.values.len()),
             indexes: self.indexes.iter().map(Index::emptied).collect(),
             key_columns: self.key_columns.clone(),
             indexed_columns: self.indexed_columns.clone(),
@@ -239,6 +241,11 @@ impl Table {
     /// Enters a version into index `index`.
     pub(crate) fn enter(&mut self, index: usize, tuple: TupleId) {
         self.indexes[index].enter(&self.values, self.stride, tuple);
+    }
+
+    /// Enters a version into index `index` if nothing is there under its key.
+    pub(crate) fn enter_new_key(&mut self, index: usize, tuple: TupleId) -> bool {
+        self.indexes[index].enter_new_key(&self.values, self.stride, tuple)
     }
 
     /// The entries of index `index` whose first columns equal `keys`, in the index's order.

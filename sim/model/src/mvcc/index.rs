@@ -19,16 +19,21 @@ fn order(left: &Value, right: &Value) -> Ordering {
 
 /// The part of a sorted list for which `order` says that it is equal.
 fn equal(list: &[TupleId], order: impl Fn(TupleId) -> Ordering) -> &[TupleId] {
-    // A list that grows at its end is asked most often for what would stand behind it.
-    match list.last() {
-        Some(highest) if order(*highest) != Ordering::Less => {}
-        _ => return &[],
+    // A list that grows at its end is asked most often for what stands there, or would stand behind it. Most often one row matches:
+    // looking at the next is cheaper than searching for the end.
+    match list.last().map(|highest| order(*highest)) {
+        None | Some(Ordering::Less) => &[],
+        Some(Ordering::Equal) => {
+            let before = &list[..list.len() - 1];
+            let start = before.iter().rposition(|tuple| order(*tuple) != Ordering::Equal).map_or(0, |place| place + 1);
+            &list[start..]
+        }
+        Some(Ordering::Greater) => {
+            let rest = &list[list.partition_point(|tuple| order(*tuple) == Ordering::Less)..];
+            let length = rest.iter().position(|tuple| order(*tuple) != Ordering::Equal).unwrap_or(rest.len());
+            &rest[..length]
+        }
     }
-    let start = list.partition_point(|tuple| order(*tuple) == Ordering::Less);
-    let rest = &list[start..];
-    // Most often one row matches: looking at the next is cheaper than searching for the end.
-    let length = rest.iter().position(|tuple| order(*tuple) != Ordering::Equal).unwrap_or(rest.len());
-    &rest[..length]
 }
 
 /// An index over columns of a table. What was there at [`super::Table::keep`] and what came since stand in two lists: so
@@ -50,7 +55,8 @@ impl Index {
     }
 
     pub(crate) fn emptied(&self) -> Self {
-        Self::new(self.unique, self.partial, self.columns.clone())
+        let fresh = Vec::with_capacity(self.kept.len() + self.fresh.len());
+        Self { fresh, ..Self::new(self.unique, self.partial, self.columns.clone()) }
     }
 
     fn compare(&self, values: &[Value], stride: usize, tuple: TupleId, keys: &[&Value]) -> Ordering {
@@ -79,6 +85,28 @@ impl Index {
             _ => self.fresh.len(),
         };
         self.fresh.insert(place, tuple);
+    }
+
+    /// Enters a tuple if no entry has its key.
+    pub(crate) fn enter_new_key(&mut self, values: &[Value], stride: usize, tuple: TupleId) -> bool {
+        let row = &values[tuple as usize * stride..][..stride];
+        let order = |other: TupleId| self.compare_row(values, stride, other, row);
+        if !equal(&self.kept, order).is_empty() {
+            return false;
+        }
+        let place = match self.fresh.last().map(|last| order(*last)) {
+            None | Some(Ordering::Less) => self.fresh.len(),
+            Some(Ordering::Equal) => return false,
+            Some(Ordering::Greater) => {
+                let place = self.fresh.partition_point(|other| order(*other) == Ordering::Less);
+                if order(self.fresh[place]) == Ordering::Equal {
+                    return false;
+                }
+                place
+            }
+        };
+        self.fresh.insert(place, tuple);
+        true
     }
 
     /// The entries whose first columns equal `keys`; with no keys: all.

@@ -192,13 +192,12 @@ pub(crate) fn fits(value: i64, scalar: Scalar) -> bool {
 
 /// Source: PostgreSQL, src/backend/utils/adt/xid8funcs.c, `parse_snapshot`.
 fn parse_snapshot(text: &str) -> Option<PgSnapshot> {
-    let mut parts = text.splitn(3, ':');
-    let mut number = || parts.next()?.parse::<u64>().ok();
-    let (low, high) = (number()?, number()?);
+    let (low, rest) = text.split_once(':')?;
+    let (high, ids) = rest.split_once(':')?;
+    let (low, high) = (low.parse::<u64>().ok()?, high.parse::<u64>().ok()?);
     if low == 0 || high == 0 || high < low || i64::try_from(high).is_err() {
         return None;
     }
-    let ids = parts.next()?;
     let mut running = Vec::new();
     for item in ids.split(',').filter(|_| !ids.is_empty()) {
         let xid = item.parse::<u64>().ok().filter(|id| (low..high).contains(id))?;
