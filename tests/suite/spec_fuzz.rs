@@ -81,6 +81,7 @@ fn check(cases: u32, specs: impl Strategy<Value = Vec<u8>>) {
         Ok(())
     };
     let found = TestRunner::new(config(cases)).run(&specs.prop_map(Shown), |spec| one(spec.0));
+    watchdog::done();
     found.unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -196,6 +196,7 @@ fn check(cases: u32, ground: &Ground, programs: impl Strategy<Value = Program>) 
         Ok(())
     };
     TestRunner::new(config(cases)).run(&(entry(), programs), run).unwrap_or_else(|error| panic!("{error}"));
+    watchdog::done();
 }
 
 #[test]
