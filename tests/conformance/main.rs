@@ -53,6 +53,7 @@ specs! {
         partial_unique_index
         recheck_sees_a_moved_key
         repeatable_read_lost_update
+        row_holders_in_their_order
         row_lock_strengths
         row_queue
         savepoints

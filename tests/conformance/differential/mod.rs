@@ -11,6 +11,8 @@ mod expressions;
 mod grammar;
 mod program;
 mod programs;
+#[path = "../../../sim/model/tests/fuzz/watchdog.rs"]
+mod watchdog;
 
 use std::fmt;
 
@@ -18,6 +20,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 
 /// So long a failure is made smaller, at most; a program has to be set up on a server each time.
 const SHRINK_MS_MAX: u32 = 60_000;
+/// So many smaller cases are tried.
+const SHRINKS_MAX: u32 = 1_000;
 
 fn from_environment(name: &str) -> Option<u32> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
@@ -39,6 +43,12 @@ pub(crate) fn runner(cases: u32) -> TestRunner {
     let cases = from_environment("SKIPTRACE_CASES").unwrap_or(cases);
     let mut seed = [0; 32];
     seed[..4].copy_from_slice(&from_environment("SKIPTRACE_SEED").unwrap_or(0).to_le_bytes());
-    let config = Config { cases, failure_persistence: None, max_shrink_time: SHRINK_MS_MAX, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_time: SHRINK_MS_MAX,
+        max_shrink_iters: SHRINKS_MAX,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
 }

@@ -21,7 +21,7 @@ use skiptrace_sim::backend::{BackendError, Database, Outcome};
 use skiptrace_sim::spec::Spec;
 
 use super::program::{ENDS, Schema, Step, looks, steps};
-use super::{judge, runner};
+use super::{judge, runner, watchdog};
 use crate::runner::{layout, show_all};
 
 /// Programs of one schema: to set one up takes longer than to run ten.
@@ -52,7 +52,8 @@ fn show(sql: &str, answer: &Result<Answer, DbError>) -> String {
         Tag::Other => "",
     };
     let mut rows: Vec<String> = answer.rows.iter().map(|row| format!(" ({})", show_all(&row.0))).collect();
-    if !sql.contains("ORDER BY") {
+    // The order of a WITH query's rows says nothing about the statement's.
+    if !sql.rsplit(')').next().is_some_and(|outer| outer.contains("ORDER BY")) {
         rows.sort();
     }
     format!("{tag}{}{}", answer.affected, rows.concat())
@@ -77,6 +78,7 @@ impl Stepping<'_> {
         if self.waiting[session].is_some() {
             return Ok(());
         }
+        watchdog::now(&format!("session {session}: {sql}, after\n{}", self.run.lines.join("\n")));
         let waiters = self.waiting.iter().flatten().count();
         self.run.sent.push(Step { session, sql: sql.to_owned() });
         let statement = self.statement(sql);
@@ -250,8 +252,12 @@ fn compare(bed: &TestBed, schema: &Schema, programs: &[Program], tally: &Tally) 
     };
     let server = PostgresDatabase::open(bed, &layout);
     let mut server = Ground::new(server.unwrap_or_else(|error| panic!("{schema:?}: {error:?}")));
+    let (so_far, waits) = (tally.programs.get(), tally.waits.get());
+    if so_far.is_multiple_of(500) && so_far > 0 {
+        println!("{so_far} programs, {} steps, {waits} waits, {} left open", tally.steps.get(), tally.left_open.get());
+    }
     for (sessions, numbers) in programs {
-        let sessions = 2 + usize::from(*sessions % 3);
+        let sessions = [2, 3, 4, 3][usize::from(*sessions) % 4];
         let steps = steps(schema, sessions, numbers);
         let alive = |result: Result<(), BackendError>| result.unwrap_or_else(|error| panic!("{error:?}"));
         alive(server.database.reset());
@@ -274,7 +280,8 @@ fn compare(bed: &TestBed, schema: &Schema, programs: &[Program], tally: &Tally) 
             }
             if attempt == ATTEMPTS_MAX && difference.waiters > 1 {
                 let (message, lines) = (difference.message, there.lines.join("\n"));
-                println!("left open, {} waited:\n{message}\n\n{lines}\n", difference.waiters);
+                let (waited, spec) = (difference.waiters, spec(schema, sessions, &there.sent));
+                println!("left open, {waited} waited:\n{message}\n\n{lines}\n\n{spec}\n");
                 tally.left_open.set(tally.left_open.get() + 1);
                 break;
             }
@@ -293,6 +300,7 @@ fn compare(bed: &TestBed, schema: &Schema, programs: &[Program], tally: &Tally) 
 fn programs_do_what_they_do_on_a_server() {
     // A server of its own: transaction ids reach rows, and nobody else may take any.
     let bed = TestBed::acquire(AcquireOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    watchdog::start();
     let tally = Tally::default();
     let step = (any::<u8>(), vec(any::<u16>(), 12));
     let program = (any::<u8>(), vec(step, 1..STEPS_MAX));
@@ -300,6 +308,7 @@ fn programs_do_what_they_do_on_a_server() {
     let cases = runner(CASES);
     let found = { cases }.run(&case, |(schema, programs)| compare(&bed, &schema, &programs, &tally));
     judge(found);
+    watchdog::done();
     let Tally { programs, steps, waits, races, left_open, refused } = tally;
     let left_open = left_open.get();
     let (programs, steps, waits, races) = (programs.get(), steps.get(), waits.get(), races.get());

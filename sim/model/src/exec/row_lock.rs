@@ -60,15 +60,16 @@ impl Exec<'_> {
         xid != NO_XID && self.core.xacts.state(xid) == State::Running && !self.is_own(xid)
     }
 
-    /// The first transaction that holds a row against `strength`.
+    /// The first transaction that holds a row against `strength`, in the order in which they came. Source: PostgreSQL, `DoMultiXactIdWait`.
     fn holder(&self, table: TableId, tuple: TupleId, strength: RowLockStrength) -> Option<Xid> {
         let storage = &self.core.tables[table as usize];
         let header = storage.header(tuple);
+        let changes = excludes(strength, header.xmax_strength()) && self.runs_elsewhere(header.xmax);
         let against = |lock: &&Locker| excludes(strength, lock.strength) && self.runs_elsewhere(lock.xid);
-        if let Some(locker) = storage.lockers(tuple).iter().find(against) {
-            return Some(locker.xid);
+        match storage.lockers(tuple).iter().find(against) {
+            Some(locker) if !changes || locker.behind != header.xmax => Some(locker.xid),
+            _ => changes.then_some(header.xmax),
         }
-        (excludes(strength, header.xmax_strength()) && self.runs_elsewhere(header.xmax)).then_some(header.xmax)
     }
 
     fn own_lock(&self, table: TableId, tuple: TupleId) -> Option<RowLockStrength> {
@@ -152,7 +153,7 @@ impl Exec<'_> {
         }
         if status == RowStatus::Free && self.own_lock(table, tuple) < Some(strength) {
             let xid = self.core.assign_xid(self.me);
-            self.core.tables[table as usize].add_locker(tuple, Locker { xid, strength }, &self.core.xacts);
+            self.core.tables[table as usize].add_locker(tuple, xid, strength, &self.core.xacts);
         }
         Ok(status)
     }
@@ -184,8 +185,8 @@ impl Exec<'_> {
             if header.key_gone && self.core.xacts.state(header.xmax) == State::Committed {
                 return Ok(if header.next == NO_TUPLE { RowStatus::Deleted } else { RowStatus::Updated });
             }
-            let locker = Locker { xid: self.core.assign_xid(self.me), strength: RowLockStrength::KeyShare };
-            self.core.tables[table as usize].add_locker(tuple, locker, &self.core.xacts);
+            let xid = self.core.assign_xid(self.me);
+            self.core.tables[table as usize].add_locker(tuple, xid, RowLockStrength::KeyShare, &self.core.xacts);
         }
     }
 

@@ -191,7 +191,7 @@ impl Exec<'_> {
                 if self.core.xacts.state(locker.xid) != State::Running {
                     continue;
                 }
-                self.core.tables[table as usize].add_locker(new, locker, &self.core.xacts);
+                self.core.tables[table as usize].add_locker(new, locker.xid, locker.strength, &self.core.xacts);
                 let session = self.core.xacts.session(locker.xid);
                 self.core.note_held(session, Lock::Row(table, new, locker.strength));
             }

@@ -63,6 +63,8 @@ impl Header {
 pub(crate) struct Locker {
     pub(crate) xid: Xid,
     pub(crate) strength: RowLockStrength,
+    /// Who was changing the row when it was locked: that one is waited for first.
+    pub(crate) behind: Xid,
 }
 
 /// A table's storage.
@@ -158,20 +160,22 @@ impl Table {
         }
     }
 
-    /// Adds a row lock, and forgets those whose transactions have ended.
-    pub(crate) fn add_locker(&mut self, tuple: TupleId, locker: Locker, xacts: &Xacts) {
+    /// Adds a row lock behind all others, and forgets those whose transactions have ended. Source: PostgreSQL, `MultiXactIdExpand`.
+    pub(crate) fn add_locker(&mut self, tuple: TupleId, xid: Xid, strength: RowLockStrength, xacts: &Xacts) {
         let next = u32::try_from(self.lockers.len()).expect("fewer than 2^32 locked rows");
         let header = self.touch(tuple);
         if header.lockers == NO_LOCKERS {
             header.lockers = next;
             self.lockers.push(SmallVec::new());
         }
-        let list = self.headers[tuple as usize].lockers;
-        let list = &mut self.lockers[list as usize];
-        list.retain(|old| {
-            xacts.state(old.xid) == State::Running && (old.xid != locker.xid || old.strength > locker.strength)
-        });
-        list.push(locker);
+        let header = &self.headers[tuple as usize];
+        let behind =
+            if header.xmax != NO_XID && xacts.state(header.xmax) == State::Running { header.xmax } else { NO_XID };
+        let list = &mut self.lockers[header.lockers as usize];
+        list.retain(|old| xacts.state(old.xid) == State::Running);
+        if !list.iter().any(|old| old.xid == xid && old.strength == strength) {
+            list.push(Locker { xid, strength, behind });
+        }
     }
 
     /// Makes what is committed the base of the resets to come. No transaction is open.
