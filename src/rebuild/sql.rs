@@ -51,7 +51,8 @@ pub(crate) const OPEN_GENERATION: Text = (
 pub(crate) const LIST_FENCE: Text = (
     "rebuild.list_fence",
     "WITH l AS MATERIALIZED (
-         SELECT locktype, database, relation, transactionid, virtualtransaction, pid, mode FROM pg_locks WHERE granted
+         SELECT locktype, database, transactionid, virtualtransaction, pid, mode FROM pg_locks
+         WHERE granted AND (transactionid IS NOT NULL OR relation = '{schema_in_literal}.streams'::regclass)
      )
      SELECT x.transactionid::text::bigint AS xid, x.pid
      FROM l AS x
@@ -60,8 +61,7 @@ pub(crate) const LIST_FENCE: Text = (
        AND x.virtualtransaction = ANY (ARRAY(
            SELECT t.virtualtransaction
            FROM l AS t
-           WHERE t.relation = '{schema_in_literal}.streams'::regclass
-             AND t.locktype = 'relation'
+           WHERE t.locktype = 'relation'
              AND t.mode IN ('RowExclusiveLock', 'RowShareLock')
              AND t.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
        ))

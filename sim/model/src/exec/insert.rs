@@ -40,7 +40,11 @@ impl Exec<'_> {
                 Stage::Work => {
                     self.bind(OWN_ROW, self.bound(EXCLUDED));
                     self.check_row(table, ALL_COLUMNS)?;
-                    self.state(node).stage = if on_conflict.is_some() { Stage::Probe } else { Stage::Write };
+                    if on_conflict.is_some() {
+                        self.state(node).stage = Stage::Probe;
+                    } else {
+                        self.write(&insert);
+                    }
                 }
                 Stage::Probe => {
                     let on_conflict = on_conflict.expect("only an ON CONFLICT looks for conflicts");
@@ -51,28 +55,20 @@ impl Exec<'_> {
                     };
                     self.state(node).end = found.unwrap_or(0);
                 }
-                Stage::Write => {
-                    let tuple = self.write_row(table);
-                    let state = self.state(node);
-                    state.stage = Stage::Enter;
-                    state.at = 0;
-                    state.end = tuple;
-                }
+                Stage::Write => self.write(&insert),
                 Stage::Enter => {
                     let tuple = self.state(node).end;
                     self.enter_indexes(node, table, tuple)?;
                     self.count_row(node);
-                    self.state(node).stage = Stage::Return;
+                    self.state(node).stage = if returning.is_some() { Stage::Return } else { Stage::Input };
                 }
                 Stage::Return => {
-                    if let Some(returning) = returning {
-                        let tuple = self.state(node).end;
-                        self.bind(returning.row, Slot::Tuple { table, tuple });
-                        self.evaluate_into(returning.slot, &returning.exprs)?;
-                        self.state(node).stage = Stage::Input;
-                        return Ok(Polled::Row);
-                    }
+                    let returning = returning.expect("a row is given back where RETURNING says so");
+                    let tuple = self.state(node).end;
+                    self.bind(returning.row, Slot::Tuple { table, tuple });
+                    self.evaluate_into(returning.slot, &returning.exprs)?;
                     self.state(node).stage = Stage::Input;
+                    return Ok(Polled::Row);
                 }
                 _ => {
                     let Some(OnConflict { action: ConflictAction::Update { existing, set, condition }, .. }) =
@@ -108,7 +104,8 @@ impl Exec<'_> {
         }
         let def = self.core.catalog.table(table);
         let asked = |check: &Check| check.columns & written != 0;
-        let simple = !def.checks.iter().any(asked) && self.core.tables[table as usize].stride == def.columns.len();
+        let computes = self.core.tables[table as usize].stride != def.columns.len();
+        let asks = def.checks.iter().any(asked);
         let slot = self.bound(OWN_ROW);
         for (value, column) in self.row(slot).iter().zip(&def.columns) {
             if matches!(value, Value::Null) && column.not_null {
@@ -119,7 +116,7 @@ impl Exec<'_> {
                 return Err(Error::new("23502", message).into());
             }
         }
-        if simple {
+        if !asks && !computes {
             return Ok(());
         }
         let def = def.clone();
@@ -129,19 +126,29 @@ impl Exec<'_> {
                 return Err(Error::new("23514", message).into());
             }
         }
-        let Slot::Values(place) = slot else { unreachable!("a new row stands in values") };
-        self.act.values[usize::from(place)].truncate(def.columns.len());
-        for index in &def.indexes {
-            for key in index.keys.iter().filter(|key| crate::exec::conflict::own_column(key).is_none()) {
-                let value = self.eval(key)?;
-                self.act.values[usize::from(place)].push(value);
+        if computes {
+            let Slot::Values(place) = slot else { unreachable!("a new row stands in values") };
+            self.act.values[usize::from(place)].truncate(def.columns.len());
+            for index in &def.indexes {
+                for key in index.keys.iter().filter(|key| crate::exec::conflict::own_column(key).is_none()) {
+                    let value = self.eval(key)?;
+                    self.act.values[usize::from(place)].push(value);
+                }
             }
         }
         self.row_done();
         Ok(())
     }
 
-    /// Appends the proposed row.
+    /// Appends the proposed row, which is then to be entered.
+    fn write(&mut self, insert: &InsertNode) {
+        let tuple = self.write_row(insert.table);
+        let state = self.state(insert.node);
+        state.stage = Stage::Enter;
+        state.at = 0;
+        state.end = tuple;
+    }
+
     fn write_row(&mut self, table: TableId) -> TupleId {
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;

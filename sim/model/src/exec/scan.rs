@@ -6,6 +6,7 @@ use crate::catalog::{IndexId, TableId};
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::footprint::{Access, key_hash};
 use crate::function::TableFunction;
+use crate::mvcc::TupleId;
 use crate::plan::{CteId, Expr, Node, NodeId, SlotId, View};
 use crate::types::Value;
 
@@ -143,40 +144,37 @@ impl Exec<'_> {
     fn search(&mut self, place: usize, (table, index): (TableId, IndexId), keys: &[Expr]) -> Result<(), Interrupt> {
         let mut list = std::mem::take(&mut self.act.lists[place]);
         list.clear();
-        let mut computed = SmallVec::<[Value; 4]>::new();
-        if keys.iter().any(|expr| self.look(expr).is_none()) {
+        let null = Value::Null;
+        let mut few = [&null; 4];
+        let at_hand = keys.len() <= few.len()
+            && few.iter_mut().zip(keys).all(|(value, expr)| self.look(expr).map(|found| *value = found).is_some());
+        let read = if at_hand {
+            self.find((table, index), &few[..keys.len()], &mut list)
+        } else {
+            let mut computed = SmallVec::<[Value; 4]>::new();
             for expr in keys {
                 computed.push(self.eval(expr)?);
             }
             self.row_done();
-        }
-        let null = Value::Null;
-        let mut few = [&null; 4];
-        let many: Vec<&Value>;
-        let at = |place: usize| match computed.get(place) {
-            Some(value) => value,
-            None => self.look(&keys[place]).expect("nothing needs computing"),
+            let key: SmallVec<[&Value; 4]> = computed.iter().collect();
+            self.find((table, index), &key, &mut list)
         };
-        let key = if keys.len() <= few.len() {
-            for (place, value) in few.iter_mut().enumerate().take(keys.len()) {
-                *value = at(place);
-            }
-            &few[..keys.len()]
-        } else {
-            many = (0..keys.len()).map(at).collect();
-            &many
-        };
-        // Nothing equals NULL.
-        if !key.iter().any(|value| matches!(value, Value::Null)) {
-            self.core.tables[table as usize].find(usize::from(index), key, &mut list);
-            let read = self.core.trail.is_some().then(|| key_hash(usize::from(index), key.iter().copied()));
-            if let Some(key) = read {
-                self.core.note(|| Access::Read { table, key: Some(key) });
-            }
+        if let Some(key) = read {
+            self.core.note(|| Access::Read { table, key: Some(key) });
         }
         let found = list.len();
         self.act.lists[place] = list;
         self.spend(found)
+    }
+
+    /// Puts what an index has under a key into `list`; gives the key's hash, if it is to be noted.
+    fn find(&self, (table, index): (TableId, IndexId), key: &[&Value], list: &mut Vec<TupleId>) -> Option<u64> {
+        // Nothing equals NULL.
+        if key.iter().any(|value| matches!(value, Value::Null)) {
+            return None;
+        }
+        self.core.tables[table as usize].find(usize::from(index), key, list);
+        self.core.trail.is_some().then(|| key_hash(usize::from(index), key.iter().copied()))
     }
 
     /// Rows of `width` values that stand in the node's buffer.
@@ -276,8 +274,9 @@ impl Exec<'_> {
                 return Ok(Polled::End);
             }
             let first = at as usize * slots.len();
-            for (number, slot) in slots.iter().enumerate() {
-                self.bind(*slot, self.act.ctes[usize::from(cte)].bound[first + number]);
+            let bound = &self.act.ctes[usize::from(cte)].bound[first..][..slots.len()];
+            for (slot, bound) in slots.iter().zip(bound) {
+                self.act.slots[super::place(*slot)] = *bound;
             }
             let passes = self.passes(filter)?;
             self.state(node).at += 1;

@@ -72,15 +72,13 @@ impl Exec<'_> {
                     let new = self.tuple(target).expect("bound when it was written");
                     self.enter_indexes(node, table, new)?;
                     self.count_row(node);
-                    self.state(node).stage = Stage::Return;
+                    self.state(node).stage = if returning.is_some() { Stage::Return } else { Stage::Input };
                 }
                 _ => {
-                    if let Some(returning) = returning {
-                        self.evaluate_into(returning.slot, &returning.exprs)?;
-                        self.state(node).stage = Stage::Input;
-                        return Ok(Polled::Row);
-                    }
+                    let returning = returning.expect("a row is given back where RETURNING says so");
+                    self.evaluate_into(returning.slot, &returning.exprs)?;
                     self.state(node).stage = Stage::Input;
+                    return Ok(Polled::Row);
                 }
             }
         }
