@@ -98,6 +98,18 @@ fn results_do_not_depend_on_the_number_of_workers() {
     assert_eq!(one, facts("7"));
 }
 
+#[test]
+fn nor_do_they_on_servers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let facts = |jobs: &str| {
+        let on_servers = ["end-race-skip-records", "--on", "postgres", "--seeds", "200", "--jobs", jobs];
+        let (exit, lines) = verify(folder.path(), &on_servers);
+        let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
+        (exit, ["schedules", "statements", "verdict", "milestones"].map(of))
+    };
+    assert_eq!(facts("1"), facts("2"));
+}
+
 /// What stands behind `label` in a text.
 fn behind<'t>(text: &'t str, label: &str) -> &'t str {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label));

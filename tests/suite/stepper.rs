@@ -246,7 +246,18 @@ fn what_is_committed_is_observed() {
     }
     assert!(!database.has_changed(), "who only reads changes nothing");
     answered(database, 0, &bump(1));
+    assert!(!database.has_changed(), "nobody looks at this table");
+    answered(database, 0, "INSERT INTO events (stream_id, version) VALUES ('b', 2)");
     assert!(database.has_changed(), "a statement that commits by itself");
+    database.observe(&mut seen).expect("an observation");
+    assert_eq!((seen.events.len(), seen.applied.len()), (3, 1), "what did not change still stands");
+    answered(database, 0, "BEGIN");
+    answered(database, 0, "SAVEPOINT before");
+    answered(database, 0, "ROLLBACK TO before");
+    answered(database, 0, "INSERT INTO events (stream_id, version) VALUES ('b', 3)");
+    assert!(!database.has_changed(), "it is still within its transaction");
+    answered(database, 0, "COMMIT");
+    assert!(database.has_changed());
 }
 
 #[test]
@@ -286,15 +297,28 @@ fn a_table_that_nobody_may_read_is_observed_later() {
     answered(database, 0, "INSERT INTO applied (stream_id, version) VALUES ('a', 1)");
     database.observe(&mut seen).expect("an observation");
     assert_eq!(seen.applied.len(), 1);
+    // What is changed and can be read is seen, whatever else is locked.
     answered(database, 0, "BEGIN");
     answered(database, 0, "TRUNCATE applied");
     answered(database, 1, "INSERT INTO events (stream_id, version) VALUES ('a', 2)");
     database.observe(&mut seen).expect("no wait");
-    assert_eq!((seen.events.len(), seen.applied.len()), (0, 1), "all as it was seen last");
-    assert!(database.has_changed(), "what could not be seen is still to be seen");
+    assert_eq!((seen.events.len(), seen.applied.len()), (1, 1), "nobody has committed the TRUNCATE");
+    assert!(!database.has_changed());
+    answered(database, 0, "ROLLBACK");
+    // Where that is locked which has changed, all stays as it was seen last.
+    answered(database, 0, "BEGIN");
+    answered(database, 0, "INSERT INTO applied (stream_id, version) VALUES ('a', 2)");
+    answered(database, 1, "BEGIN");
+    waits(database, 1, "LOCK TABLE applied", &[0]);
     answered(database, 0, "COMMIT");
+    assert_eq!(woken(database), [(1, Ok(0))]);
+    answered(database, 0, "INSERT INTO events (stream_id, version) VALUES ('a', 3)");
+    database.observe(&mut seen).expect("no wait");
+    assert_eq!((seen.events.len(), seen.applied.len()), (1, 1), "all as it was seen last");
+    assert!(database.has_changed(), "what could not be seen is still to be seen");
+    answered(database, 1, "COMMIT");
     database.observe(&mut seen).expect("an observation");
-    assert_eq!((seen.events.len(), seen.applied.len()), (1, 0));
+    assert_eq!((seen.events.len(), seen.applied.len()), (2, 2));
 }
 
 #[test]

@@ -118,6 +118,20 @@ fn nothing_is_left(folder: &Path, pid: &str) {
 }
 
 #[test]
+fn another_server_counts_its_own_transactions() {
+    let one = acquire(&local()).expect("a local server");
+    let other = one.another().expect("a local server can have another").expect("one more");
+    let id = |bed: &TestBed| ask(&bed.url("postgres"), "pg_current_xact_id()").expect("an answer");
+    let before = id(&one);
+    assert_ne!(folder(&one), folder(&other));
+    for _ in 0..20 {
+        id(&other);
+    }
+    let next = before.parse::<u64>().expect("a number") + 1;
+    assert_eq!(id(&one), next.to_string(), "the other's transactions are none of this one's");
+}
+
+#[test]
 fn a_dropped_server_leaves_nothing() {
     let bed = acquire(&local()).expect("a server of local binaries");
     let (folder, pid) = (folder(&bed), server_pid(&folder(&bed)));

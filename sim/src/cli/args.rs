@@ -152,8 +152,8 @@ pub(crate) struct Verify {
     /// How schedules are made from seeds
     #[arg(long, default_value = "random")]
     pub(crate) strategy: StrategyName,
-    /// Worker threads, at most [default: one a core]. On postgres there is one: transaction ids are the server's, so that
-    /// runs side by side would see each other
+    /// Worker threads, at most [default: one a core]. On postgres each has a server of its own, and there is one where none can
+    /// be started here: transaction ids are the server's, so that runs side by side would see each other
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// How to print the results

@@ -202,8 +202,8 @@ pub(super) fn name(file: &Path) -> String {
 pub(super) fn open<'g>(name: &str, spec: &Spec, ground: &'g Ground) -> Result<Box<dyn Messages + 'g>, Failure> {
     Ok(match ground {
         Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
-        Ground::Postgres(bed) => {
-            match PostgresMessages::open(bed, &format!("isolation/{name}"), &connection_names(spec)) {
+        Ground::Postgres(servers) => {
+            match PostgresMessages::open(servers.first(), &format!("isolation/{name}"), &connection_names(spec)) {
                 Ok(database) => Box::new(database),
                 Err(Trouble::Environment(message)) => return Err(lost(message)),
                 Err(other) => return Err(lost(format!("{other:?}"))),

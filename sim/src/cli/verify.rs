@@ -1,9 +1,8 @@
 //! `skiptrace verify`
 
 use std::iter;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::args::{Format, On, Verify};
 use super::counterexample::{Told, save, to_save};
@@ -120,11 +119,8 @@ fn explore(args: &Verify, ground: &Ground, scenario: Scenario, context: &Context
         On::Postgres => Some(SEEDS_ON_POSTGRES),
     };
     let seeds = args.seeds.or(default);
-    let jobs = match args.on {
-        On::Model => args.jobs.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-        // Transaction ids and horizons are the cluster's: a fence would wait for the transactions of another worker's run.
-        On::Postgres => NonZeroUsize::MIN,
-    };
+    let jobs = ground.workers(args.jobs, seeds);
+    let workers = AtomicUsize::new(0);
     let stopwatch = Stopwatch::start();
     let progress = Progress::new(&scenario.name, seeds, stopwatch, context.err.is_terminal());
     let go_on = |runs| {
@@ -132,13 +128,15 @@ fn explore(args: &Verify, ground: &Ground, scenario: Scenario, context: &Context
         args.seconds.is_none_or(|limit| stopwatch.elapsed() < limit)
     };
     let begin = || {
-        let mut runner = ground.runner(&scenario)?;
+        let Some(mut runner) = ground.worker(workers.fetch_add(1, Ordering::Relaxed), &scenario)? else {
+            return Ok(None);
+        };
         let mut strategy = RandomWalk::new();
-        Ok(move |seed| match args.on {
+        Ok(Some(move |seed| match args.on {
             On::Model => runner.run_checked(seed, &mut strategy),
             // Its answers tell transaction ids, which go on from run to run: no two histories are equal.
             On::Postgres => runner.run(seed, &mut strategy, None),
-        })
+        }))
     };
     let tally = pool::explore(0..seeds.unwrap_or(SEED_MAX), jobs, &go_on, &begin);
     progress.finish();

@@ -248,18 +248,20 @@ impl<F: FnMut(u64) -> RunResult> Worker for F {
     }
 }
 
-/// Runs `seeds` on `jobs` threads, each with a worker that `begin` makes. `go_on`: see [`Shared::work`].
+/// Runs `seeds` on `jobs` threads, each with a worker that `begin` makes; where it makes none, the others do the work (the first must be
+/// made). `go_on`: see [`Shared::work`].
 pub fn explore<W: Worker>(
     seeds: Range<u64>,
     jobs: NonZeroUsize,
     go_on: &(dyn Fn(u64) -> bool + Sync),
-    begin: &(dyn Fn() -> Result<W, BackendError> + Sync),
+    begin: &(dyn Fn() -> Result<Option<W>, BackendError> + Sync),
 ) -> Tally {
     let shared = Shared::<Std>::new(seeds, CHUNK);
     thread::scope(|scope| {
         for _ in 0..jobs.get() {
             scope.spawn(|| match begin() {
-                Ok(mut worker) => shared.work(go_on, &mut |seed| worker.run(seed)),
+                Ok(None) => {}
+                Ok(Some(mut worker)) => shared.work(go_on, &mut |seed| worker.run(seed)),
                 Err(error) => shared.fail(error),
             });
         }

@@ -103,7 +103,7 @@ mod tests {
             let end = ends[usize::try_from(seed).unwrap()].clone();
             RunResult { schedule: Vec::new(), hash: 0, statements: 0, end, milestones }
         };
-        explore(0..ends.len() as u64, NonZeroUsize::MIN, &|_| true, &|| Ok(run))
+        explore(0..ends.len() as u64, NonZeroUsize::MIN, &|_| true, &|| Ok(Some(run)))
     }
 
     #[test]

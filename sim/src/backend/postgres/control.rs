@@ -95,7 +95,10 @@ impl Control {
 
     /// All in one flight; None where a table is locked by somebody who keeps readers out. Of a connection on which waits were
     /// [limited](Self::limit_waits).
-    pub(super) async fn flight_unless_locked(&self, statements: &[Statement]) -> Result<Option<Vec<Vec<Row>>>, String> {
+    pub(super) async fn flight_unless_locked(
+        &self,
+        statements: impl Iterator<Item = &Statement>,
+    ) -> Result<Option<Vec<Vec<Row>>>, String> {
         let rows = async {
             match self.all(statements).await {
                 Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
@@ -111,13 +114,17 @@ impl Control {
     }
 
     /// All in one flight; the rows of each.
-    pub(super) async fn flight(&self, what: &str, statements: &[Statement]) -> Result<Vec<Vec<Row>>, String> {
+    pub(super) async fn flight(
+        &self,
+        what: &str,
+        statements: impl Iterator<Item = &Statement>,
+    ) -> Result<Vec<Vec<Row>>, String> {
         limited(what, self.all(statements)).await
     }
 
     /// A query of the driver is sent when it is first polled: all are sent, then the answers are read.
-    async fn all(&self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
-        future::try_join_all(statements.iter().map(|statement| self.client.query(statement, &[]))).await
+    async fn all(&self, statements: impl Iterator<Item = &Statement>) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        future::try_join_all(statements.map(|statement| self.client.query(statement, &[]))).await
     }
 }
 

@@ -22,8 +22,9 @@ use skiptrace::{Answer, Call, DbError, Session, Statement, Tag, Value};
 use super::testbed::{self, TestBed};
 use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
 use control::Control;
-use effects::Effects;
+use effects::{ALL, Effects, Knowledge, Tables};
 use gate::Gate;
+use observe::Part;
 use reset::Reset;
 use stepper::{GATE, Sent, Stepper, Waits};
 
@@ -38,15 +39,24 @@ const BREAKS_REAL: u32 = 8;
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     in_transaction: bool,
-    /// The open transaction, or the statement that is under way, may have written.
-    writes: bool,
+    /// Tables that the open transaction, or the statement that is under way, may have written.
+    writes: Tables,
+    /// Tables in which others may have to wait for it.
+    locks: Tables,
     /// Something may stay on it when its transaction is over.
     lingers: bool,
+    /// The statement that is under way goes back to a savepoint.
+    goes_back: bool,
 }
 
 impl Account {
     fn holds_something(self) -> bool {
         self.in_transaction || self.lingers
+    }
+
+    /// Tables in which others may have to wait for this session.
+    fn holds_up(self) -> Tables {
+        if self.lingers { ALL } else { self.locks }
     }
 }
 
@@ -57,18 +67,19 @@ pub struct PostgresDatabase<'bed> {
     reset: Reset,
     /// A connection that waits for nobody.
     observer: Control,
-    observe: Vec<tokio_postgres::Statement>,
+    observe: Vec<Look>,
     /// Connections that are kept between runs, with their backends' process ids. Each stays its session's, whose statements it has planned.
     spare: BTreeMap<usize, (PostgresSession, i32)>,
     accounts: BTreeMap<usize, Account>,
-    /// By statement; none where the setup defines functions, so that no text tells what it does.
-    effects: Option<BTreeMap<u32, Effects>>,
+    knowledge: Knowledge,
     /// Where a statement that has its snapshot is held up; opened when it is first asked for.
     gate: Option<Gate>,
     /// No session was opened since the last reset.
     untouched: bool,
-    /// Something may have been committed since the last look.
-    changed: bool,
+    /// Tables to look at: something may have been committed there since the last look.
+    changed: Tables,
+    /// Tables that the run may have written since the last reset.
+    touched: Tables,
     /// A statement changed what the setup made: tables that are new, or gone.
     redefined: bool,
     /// How many connections were broken.
@@ -90,7 +101,7 @@ impl<'bed> PostgresDatabase<'bed> {
         let database = bed.create_database("stepper").map_err(|e| BackendError::Environment(e.to_string()))?;
         let lost = |e: String| BackendError::Environment(e);
         let stepper = Stepper::open(&database.url()).map_err(lost)?;
-        let (reset, observer, observe) = set_up(&stepper, &database.url(), layout).map_err(lost)?;
+        let Made { reset, observer, knowledge, observe } = set_up(&stepper, &database.url(), layout).map_err(lost)?;
         Ok(Self {
             stepper,
             reset,
@@ -98,10 +109,11 @@ impl<'bed> PostgresDatabase<'bed> {
             observe,
             spare: BTreeMap::new(),
             accounts: BTreeMap::new(),
-            effects: (!layout.setup.iter().any(|sql| effects::defines_functions(sql))).then(BTreeMap::new),
+            knowledge,
             gate: None,
             untouched: false,
-            changed: true,
+            changed: ALL,
+            touched: ALL,
             redefined: false,
             breaks: 0,
             clean: ["ROLLBACK", "RESET ALL", "SELECT pg_advisory_unlock_all()"]
@@ -166,11 +178,17 @@ impl<'bed> PostgresDatabase<'bed> {
     }
 
     fn effects(&mut self, statement: &Statement) -> Effects {
-        match &mut self.effects {
-            Some(known) if !self.redefined => {
-                *known.entry(statement.id()).or_insert_with(|| Effects::of(statement.sql()))
-            }
-            _ => Effects::ANY,
+        if self.redefined { Effects::ANY } else { self.knowledge.effects(statement) }
+    }
+
+    /// How likely a statement of `session` is to wait for others.
+    fn waits(&self, session: usize, effects: Effects) -> Waits {
+        let others = self.accounts.iter().filter(|(other, _)| **other != session);
+        let held = others.fold(0, |held, (_, account)| held | account.holds_up());
+        match () {
+            () if held & (effects.names | effects.locks) == 0 => Waits::Hardly,
+            () if held & effects.locks == 0 => Waits::Seldom,
+            () => Waits::Maybe,
         }
     }
 
@@ -231,6 +249,7 @@ impl<'bed> PostgresDatabase<'bed> {
         let account = self.accounts.entry(session).or_default();
         match answer {
             Ok(Answer { tag: Tag::Begin, .. }) => account.in_transaction = true,
+            Ok(Answer { tag: Tag::Rollback, .. }) if account.goes_back => {}
             Ok(Answer { tag: Tag::Rollback, .. }) => {
                 *account = Account { lingers: account.lingers, ..Account::default() }
             }
@@ -238,10 +257,12 @@ impl<'bed> PostgresDatabase<'bed> {
                 account.in_transaction &= answer.tag != Tag::Commit;
                 if !account.in_transaction {
                     self.changed |= std::mem::take(&mut account.writes);
+                    account.locks = 0;
                 }
             }
             Err(e) if e.sqlstate().is_connection_lost() => return self.alive(Err(format!("session {session}: {e}"))),
-            Err(_) => account.writes &= account.in_transaction,
+            Err(_) if account.in_transaction => {}
+            Err(_) => (account.writes, account.locks) = (0, 0),
         }
         Ok(())
     }
@@ -264,15 +285,18 @@ impl Database for PostgresDatabase<'_> {
         let cleaned = self.clean(&ended);
         self.alive(cleaned)?;
         let reset = if std::mem::take(&mut self.redefined) {
-            set_up_again(&self.stepper, &self.database.url(), &self.layout).map(|(reset, observer, observe)| {
-                self.reset = reset;
-                self.observer = observer;
-                self.observe = observe;
+            set_up_again(&self.stepper, &self.database.url(), &self.layout).map(|made| {
+                self.reset = made.reset;
+                self.observer = made.observer;
+                self.knowledge = made.knowledge;
+                self.observe = made.observe;
             })
         } else {
-            self.reset.run(self.stepper.control())
+            let (knowledge, touched) = (&self.knowledge, self.touched);
+            self.reset.run(self.stepper.control(), |table| knowledge.bit(table) & touched != 0)
         };
-        self.changed = true;
+        self.changed = ALL;
+        self.touched = 0;
         self.alive(reset)?;
         self.untouched = true;
         Ok(())
@@ -296,14 +320,12 @@ impl Database for PostgresDatabase<'_> {
         self.redefined |= is_one_of(verb, &["CREATE", "DROP", "ALTER", "DO", "CALL"]);
         let effects = self.effects(statement);
         let looks_first = self.looks_first(session, verb);
-        let others_hold = self.accounts.iter().any(|(other, account)| *other != session && account.holds_something());
-        let waits = match () {
-            () if !others_hold => Waits::Hardly,
-            () if is_one_of(verb, &["BEGIN", "SELECT", "COMMIT", "ROLLBACK"]) => Waits::Seldom,
-            () => Waits::Maybe,
-        };
+        let waits = self.waits(session, effects);
+        self.touched |= effects.writes;
         let account = self.accounts.entry(session).or_default();
         account.writes |= effects.writes;
+        account.locks |= effects.locks;
+        account.goes_back = verb.eq_ignore_ascii_case("ROLLBACK") && effects::goes_back(statement.sql());
         account.lingers |= effects.lingers || looks_first.is_some() && !account.in_transaction;
         let (statement, params, nothing) = (statement.clone(), params.to_vec(), self.nothing.clone());
         let flight = move |mut connection: PostgresSession| -> Flight {
@@ -319,7 +341,8 @@ impl Database for PostgresDatabase<'_> {
                 (connection, answer)
             })
         };
-        let sent = self.stepper.send(session, flight, waits, |answer| effects.releases || answer.is_err());
+        let releases = |answer: &Result<Answer, DbError>| effects.releases || answer.is_err();
+        let sent = self.stepper.send(session, flight, waits, effects.releases, releases);
         self.told(session, sent)
     }
 
@@ -367,15 +390,20 @@ impl Database for PostgresDatabase<'_> {
     }
 
     fn has_changed(&mut self) -> bool {
-        self.changed
+        self.observe.iter().any(|look| look.table & self.changed != 0)
     }
 
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
-        let rows = self.stepper.runtime().block_on(self.observer.flight_unless_locked(&self.observe));
+        let stale: Vec<&Look> = self.observe.iter().filter(|look| look.table & self.changed != 0).collect();
+        let queries = stale.iter().map(|look| &look.query);
+        let rows = self.stepper.runtime().block_on(self.observer.flight_unless_locked(queries));
         match self.alive(rows)? {
             Some(rows) => {
-                self.changed = false;
-                observe::read(&rows, into).map_err(BackendError::Environment)
+                for (look, rows) in stale.iter().zip(&rows) {
+                    observe::read(look.part, rows, into).map_err(BackendError::Environment)?;
+                }
+                self.changed = 0;
+                Ok(())
             }
             // Somebody holds a table in ACCESS EXCLUSIVE mode (TRUNCATE), or waits for that: nobody can read it now. What was
             // seen last stands until the lock is free; that it has changed stays true.
@@ -393,8 +421,20 @@ impl Drop for PostgresDatabase<'_> {
 
 type Sessions = Stepper<PostgresSession, Result<Answer, DbError>>;
 type Flight = stepper::Flight<PostgresSession, Result<Answer, DbError>>;
-/// How a database is put back, and a connection with the queries that observe.
-type Made = (Reset, Control, Vec<tokio_postgres::Statement>);
+/// What is made of a setup.
+struct Made {
+    reset: Reset,
+    observer: Control,
+    knowledge: Knowledge,
+    observe: Vec<Look>,
+}
+
+/// How a part of what is committed is observed.
+struct Look {
+    part: Part,
+    table: Tables,
+    query: tokio_postgres::Statement,
+}
 
 /// Runs the setup.
 fn set_up(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, String> {
@@ -402,16 +442,19 @@ fn set_up(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, String
     for sql in &layout.setup {
         runtime.block_on(control.batch(sql)).map_err(|e| format!("setup: {e}, in: {sql}"))?;
     }
+    let reset = Reset::prepare(stepper.control())?;
+    let knowledge = Knowledge::new(&layout.setup, reset.tables());
     let (observer, observe) = runtime.block_on(async {
         let observer = Control::open(url).await?;
         observer.limit_waits().await?;
         let mut observe = Vec::new();
-        for query in observe::queries(layout) {
-            observe.push(observer.prepare(&query).await?);
+        for (part, table, query) in observe::queries(layout) {
+            let query = observer.prepare(&query).await?;
+            observe.push(Look { part, table: knowledge.bit(table), query });
         }
         Ok::<_, String>((observer, observe))
     })?;
-    Ok((Reset::prepare(stepper.control())?, observer, observe))
+    Ok(Made { reset, observer, knowledge, observe })
 }
 
 /// After a run that made or dropped tables: everything anew, in the same database.

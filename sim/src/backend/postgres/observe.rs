@@ -5,57 +5,68 @@ use tokio_postgres::Row;
 
 use crate::backend::{GenerationState, Layout, Observation, ObservedEvent, ObservedSkip};
 
-const EVENT: i32 = 0;
-const APPLIED: i32 = 1;
-const SKIP: i32 = 2;
-const GENERATION: i32 = 3;
+/// What a query reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Events,
+    Applied,
+    Skips,
+    Generations,
+}
 
-/// A query a table, so that each is planned anew only when that table was truncated. Their rows, in no order: kind, then up to three
-/// integers; a stream's is its place in the layout, NULL if it has none.
-pub(super) fn queries(layout: &Layout) -> Vec<String> {
+/// Parts, each with its table and its query, so that it is read only when that table may have changed, and planned anew only when that
+/// table was truncated. A query's rows, in no order: up to three integers; a stream's is its place in the layout, NULL if it has none.
+pub(super) fn queries(layout: &Layout) -> Vec<(Part, &str, String)> {
     let streams: Vec<String> = layout.streams.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
     let place = format!("array_position(ARRAY[{}]::text[], stream_id::text) - 1", streams.join(", "));
-    let of = |kind: i32, third: &str, table: &str| {
-        format!("SELECT {kind}, {place}, version::int8, {third}::int8 FROM {table}")
-    };
+    let of = |third: &str, table: &str| format!("SELECT {place}, version::int8, {third}::int8 FROM {table}");
     let states = "array_position(ARRAY['building', 'live', 'retired', 'abandoned'], state::text)";
+    let generations = format!("SELECT {states}, generation::int8, 0::int8 FROM {}", layout.generations);
     let mut queries = vec![
-        of(EVENT, "position", &layout.events),
-        of(APPLIED, "seq", &layout.applied),
-        format!("SELECT {GENERATION}, {states}, generation::int8, 0::int8 FROM {}", layout.generations),
+        (Part::Events, layout.events.as_str(), of("position", &layout.events)),
+        (Part::Applied, layout.applied.as_str(), of("seq", &layout.applied)),
+        (Part::Generations, layout.generations.as_str(), generations),
     ];
-    queries.extend(layout.skips.as_ref().map(|skips| of(SKIP, "generation", skips)));
+    queries.extend(layout.skips.as_deref().map(|skips| (Part::Skips, skips, of("generation", skips))));
     queries
 }
 
-/// Puts the rows into `into`; errs with what stands in the database and should not.
-pub(super) fn read(rows: &[Vec<Row>], into: &mut Observation) -> Result<(), String> {
-    let Observation { events, applied, skips, generations } = into;
-    events.clear();
-    applied.clear();
-    skips.clear();
-    generations.clear();
-    for row in rows.iter().flatten() {
-        let (a, b, c): (Option<i32>, i64, i64) = (row.get(1), row.get(2), row.get(3));
-        let kind: i32 = row.get(0);
-        if kind == GENERATION {
-            generations.push((b, state(a)?));
-            continue;
+/// Puts a part's rows into `into`; errs with what stands in the database and should not.
+pub(super) fn read(part: Part, rows: &[Row], into: &mut Observation) -> Result<(), String> {
+    match part {
+        Part::Events => events(rows, &mut into.events),
+        Part::Applied => events(rows, &mut into.applied),
+        Part::Skips => {
+            into.skips.clear();
+            for row in rows {
+                into.skips.push(ObservedSkip { stream: stream(row)?, version: row.get(1), generation: row.get(2) });
+            }
+            into.skips.sort_unstable();
+            Ok(())
         }
-        let stream = a.and_then(|place| u16::try_from(place).ok());
-        let stream = stream.ok_or("a row of a stream that the scenario does not have")?;
-        match kind {
-            EVENT => events.push(ObservedEvent { stream, version: b, position: c }),
-            APPLIED => applied.push(ObservedEvent { stream, version: b, position: c }),
-            SKIP => skips.push(ObservedSkip { stream, version: b, generation: c }),
-            _ => unreachable!("the query has four kinds"),
+        Part::Generations => {
+            into.generations.clear();
+            for row in rows {
+                into.generations.push((row.get(1), state(row.get(0))?));
+            }
+            into.generations.sort_unstable();
+            Ok(())
         }
     }
-    events.sort_unstable_by_key(|event| event.position);
-    applied.sort_unstable_by_key(|event| event.position);
-    skips.sort_unstable();
-    generations.sort_unstable();
+}
+
+fn events(rows: &[Row], into: &mut Vec<ObservedEvent>) -> Result<(), String> {
+    into.clear();
+    for row in rows {
+        into.push(ObservedEvent { stream: stream(row)?, version: row.get(1), position: row.get(2) });
+    }
+    into.sort_unstable_by_key(|event| event.position);
     Ok(())
+}
+
+fn stream(row: &Row) -> Result<u16, String> {
+    let place = row.get::<_, Option<i32>>(0).and_then(|place| u16::try_from(place).ok());
+    place.ok_or_else(|| "a row of a stream that the scenario does not have".to_owned())
 }
 
 fn state(place: Option<i32>) -> Result<GenerationState, String> {

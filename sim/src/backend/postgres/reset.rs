@@ -8,6 +8,8 @@
 //! before it gets narrow, VACUUM empties it. Not after each run: VACUUM makes every session plan anew, too. A table that has grown
 //! beyond one page is truncated: the free space map would not hand out its pages in order.
 
+use std::collections::BTreeMap;
+
 use tokio::runtime::Runtime;
 use tokio_postgres::{Row, Statement};
 
@@ -20,20 +22,27 @@ const BASELINE: &str = "skiptrace_baseline";
 pub(super) struct Reset {
     /// In the order in which they were made: those that refer to others come after them.
     tables: Vec<Table>,
-    /// Everything back, where no table has to be emptied otherwise.
-    flight: Vec<Statement>,
+    begin: Statement,
+    commit: Statement,
+    /// Sets all sequences, if there are any.
+    sequences: Option<Statement>,
+    /// By the tables that runs have touched: their pages.
+    pages: BTreeMap<Vec<usize>, Statement>,
     /// What puts the setup's own rows and sequences back, as text.
     refill: String,
-    /// Runs since the pages were emptied.
-    runs: u32,
-    /// So many runs share a page at most: where a run's last rows are gone again, nobody knows how full it is.
-    runs_max: u32,
 }
 
 struct Table {
     id: u32,
     /// Schema and name, quoted.
     name: String,
+    delete: Statement,
+    /// Puts the setup's own rows back.
+    refill: Option<Statement>,
+    /// Runs that touched it since its page was emptied.
+    runs: u32,
+    /// So many runs share its page at most: where a run's last rows are gone again, nobody knows how full it is.
+    runs_max: u32,
     /// So much of its page was in use when last seen.
     used: i64,
     /// The most that a run has added.
@@ -45,7 +54,7 @@ struct Table {
 const USED_MAX: i64 = 7300;
 /// A row's line pointer, and its padding. Source: PostgreSQL manual, 73.6, database page layout.
 const LINE: i64 = 12;
-const RUNS_MAX: u32 = 8;
+const RUNS_MAX: u32 = 16;
 
 impl Table {
     /// What the run has left, row by row: the line where it stands, its width.
@@ -55,11 +64,19 @@ impl Table {
         let used = i64::from(last) * (LINE + i64::from(width));
         self.growth = self.growth.max(used - self.used);
         self.used = self.used.max(used);
+        self.runs += 1;
     }
 
     /// Whether the next run might find the page full.
     fn is_narrow(&self) -> bool {
-        self.used + self.growth + self.growth / 4 > USED_MAX
+        self.runs >= self.runs_max || self.used + self.growth + self.growth / 4 > USED_MAX
+    }
+
+    /// It has `pages` pages, and may be about to be emptied.
+    fn has(&mut self, pages: i64) {
+        if pages > 1 && self.runs > 1 {
+            self.runs_max = self.runs / 2;
+        }
     }
 }
 
@@ -68,68 +85,83 @@ impl Reset {
     pub(super) fn prepare((runtime, control): (&Runtime, &Control)) -> Result<Self, String> {
         runtime.block_on(async {
             control.batch(&format!("CREATE SCHEMA {BASELINE}")).await?;
-            let (mut tables, mut refill) = (Vec::new(), Vec::new());
+            let (mut tables, mut refills) = (Vec::new(), Vec::new());
             for (number, (id, name, columns)) in tables_of(control).await?.into_iter().enumerate() {
                 let copy = format!("{BASELINE}.t{number}");
                 control.batch(&format!("CREATE TABLE {copy} AS SELECT {columns} FROM {name}")).await?;
+                let mut refill = None;
                 if control.query(&format!("SELECT EXISTS (SELECT FROM {copy})")).await?[0].get(0) {
-                    refill.push(format!(
-                        "INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {copy}"
-                    ));
+                    let sql =
+                        format!("INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {copy}");
+                    refill = Some(control.prepare(&sql).await?);
+                    refills.push(sql);
                 }
-                tables.push(Table { id, name, used: 0, growth: 0 });
+                let delete = control.prepare(&deletion_of(&name)).await?;
+                tables.push(Table { id, name, delete, refill, runs: 0, runs_max: RUNS_MAX, used: 0, growth: 0 });
             }
-            refill.extend(sequences_of(control).await?);
-            let mut flight = vec![control.prepare("BEGIN").await?];
-            if !tables.is_empty() {
-                flight.push(control.prepare(&pages_of(&tables)).await?);
+            let mut sequences = None;
+            if let Some(sql) = sequences_of(control).await? {
+                sequences = Some(control.prepare(&sql).await?);
+                refills.push(sql);
             }
-            for table in tables.iter().rev() {
-                flight.push(control.prepare(&deletion_of(table)).await?);
-            }
-            for sql in &refill {
-                flight.push(control.prepare(sql).await?);
-            }
-            flight.push(control.prepare("COMMIT").await?);
-            Ok(Self { tables, flight, refill: refill.join("; "), runs: 0, runs_max: RUNS_MAX })
+            let (begin, commit) = (control.prepare("BEGIN").await?, control.prepare("COMMIT").await?);
+            Ok(Self { tables, begin, commit, sequences, pages: BTreeMap::new(), refill: refills.join("; ") })
         })
     }
 
-    /// Nobody may have a transaction open in this database.
-    pub(super) fn run(&mut self, (runtime, control): (&Runtime, &Control)) -> Result<(), String> {
-        if self.tables.is_empty() {
+    /// The setup's tables, with their schemas.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().map(|table| table.name.as_str())
+    }
+
+    /// Nobody may have a transaction open in this database. `touched` says of a table whether the run may have written it.
+    pub(super) fn run(
+        &mut self,
+        (runtime, control): (&Runtime, &Control),
+        touched: impl Fn(&str) -> bool,
+    ) -> Result<(), String> {
+        let touched: Vec<usize> = (0..self.tables.len()).filter(|&table| touched(&self.tables[table].name)).collect();
+        if touched.is_empty() {
             return Ok(());
         }
-        let found = runtime.block_on(control.flight("a reset", &self.flight))?;
-        for (table, rows) in self.tables.iter_mut().rev().zip(&found[2..]) {
-            table.found(rows);
-        }
-        self.runs += 1;
-        let pages = |table: usize| found[1][table].get::<_, i64>(0);
-        let large: Vec<usize> = (0..self.tables.len()).filter(|&table| pages(table) > 1).collect();
-        if large.is_empty() && self.runs < self.runs_max && !self.tables.iter().any(Table::is_narrow) {
-            return Ok(());
-        }
-        if !large.is_empty() && self.runs > 1 {
-            self.runs_max = self.runs / 2;
-        }
-        // All together: it costs the next run its plans, whether one page is emptied or all are.
+        let pages = self.size_up(runtime, control, touched.clone())?;
+        let tables = || touched.iter().map(|&table| &self.tables[table]);
+        let flight = [&self.begin, &pages].into_iter().chain(tables().rev().map(|table| &table.delete));
+        let flight = flight.chain(tables().filter_map(|table| table.refill.as_ref()));
+        let flight = flight.chain(&self.sequences).chain([&self.commit]);
+        let found = runtime.block_on(control.flight("a reset", flight))?;
         let (mut truncated, mut vacuumed) = (Vec::new(), Vec::new());
-        for (number, table) in self.tables.iter().enumerate() {
-            match pages(number) {
-                0 => {}
-                1 => vacuumed.push(table.name.as_str()),
-                _ => truncated.push(table.name.as_str()),
+        for (place, &table) in touched.iter().enumerate() {
+            let pages = found[1][place].get(0);
+            let table = &mut self.tables[table];
+            table.found(&found[1 + touched.len() - place]);
+            table.has(pages);
+            match pages {
+                2.. => truncated.push(table.name.clone()),
+                1 if table.is_narrow() => vacuumed.push(table.name.clone()),
+                _ => continue,
             }
+            (table.runs, table.used) = (0, 0);
         }
-        runtime.block_on(self.empty(control, &truncated, &vacuumed))?;
-        self.runs = 0;
-        self.tables.iter_mut().for_each(|table| table.used = 0);
-        Ok(())
+        if truncated.is_empty() && vacuumed.is_empty() {
+            return Ok(());
+        }
+        runtime.block_on(self.empty(control, &truncated, &vacuumed))
+    }
+
+    /// The query for the pages of the tables that a run has touched.
+    fn size_up(&mut self, runtime: &Runtime, control: &Control, touched: Vec<usize>) -> Result<Statement, String> {
+        if let Some(known) = self.pages.get(&touched) {
+            return Ok(known.clone());
+        }
+        let ids = touched.iter().map(|&table| self.tables[table].id);
+        let query = runtime.block_on(control.prepare(&pages_of(ids)))?;
+        self.pages.insert(touched, query.clone());
+        Ok(query)
     }
 
     /// Gives tables their whole room back.
-    async fn empty(&self, control: &Control, truncated: &[&str], vacuumed: &[&str]) -> Result<(), String> {
+    async fn empty(&self, control: &Control, truncated: &[String], vacuumed: &[String]) -> Result<(), String> {
         // What was put back stands behind what is to go.
         let delete: Vec<String> = self.tables.iter().rev().map(|table| format!("DELETE FROM {}", table.name)).collect();
         control.batch(&delete.join("; ")).await?;
@@ -146,8 +178,8 @@ impl Reset {
 }
 
 /// A row a table: its pages. By ids at run time: a plan that names tables is made anew when one of them was truncated.
-fn pages_of(tables: &[Table]) -> String {
-    let ids: Vec<String> = tables.iter().map(|table| table.id.to_string()).collect();
+fn pages_of(ids: impl Iterator<Item = u32>) -> String {
+    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
     format!(
         "SELECT pg_relation_size(t.id::regclass) / current_setting('block_size')::int FROM unnest(ARRAY[{}]::oid[]) AS t (id)",
         ids.join(", ")
@@ -155,10 +187,9 @@ fn pages_of(tables: &[Table]) -> String {
 }
 
 /// `(0,17)`: the line in the page.
-fn deletion_of(table: &Table) -> String {
+fn deletion_of(table: &str) -> String {
     format!(
-        "DELETE FROM {} AS gone RETURNING split_part(rtrim(ctid::text, ')'), ',', 2)::int4, pg_column_size(gone)",
-        table.name
+        "DELETE FROM {table} AS gone RETURNING split_part(rtrim(ctid::text, ')'), ',', 2)::int4, pg_column_size(gone)"
     )
 }
 

@@ -7,6 +7,8 @@
 //! - When a releasing statement has been answered, its locks have been handed over: whoever got one does not count as blocked any
 //!   more, and is waited for until it answers or blocks again. Source: PostgreSQL, src/backend/storage/lmgr/lock.c, `LockRelease`, and
 //!   `pg_blocking_pids`; src/test/isolation/isolationtester.c goes the same way.
+//! - Whoever waits goes on only when somebody whom it waits for has let something go. So where a step lets nothing go, or only those let go
+//!   whom nobody was seen to wait for, nobody else is asked for.
 //! - A cycle ends through the server's deadlock detector. Each waiter runs it once, `deadlock_timeout` after its wait began, and
 //!   the first that finds a cycle is the victim. So that this does not depend on how fast anybody was, a session is to look the sooner the
 //!   more others wait for it ([`Stepper::waiters_for`]): whoever closes a cycle has all its others waiting for it, and they had fewer.
@@ -68,7 +70,7 @@ struct Busy<C, A> {
     blockers: Vec<usize>,
 }
 
-/// How likely a statement is to wait. It decides for how many milliseconds is slept before the first look, and nothing else.
+/// How likely a statement is to wait. It decides how long is waited before the first look, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
     /// As any write or lock, where somebody holds something.
@@ -128,12 +130,14 @@ impl<C, A> Stepper<C, A> {
         self.sessions.iter().filter(|(_, s)| matches!(s.state, State::Busy(_))).map(|(number, _)| *number).collect()
     }
 
-    /// Sends on a session that waits for nothing. `releases` says of an answer whether somebody who waited may go on with it.
+    /// Sends on a session that waits for nothing. `releases` says of an answer whether somebody who waited may go on with it;
+    /// `releases_first`, whether the statement may let something go and wait after that.
     pub(super) fn send(
         &mut self,
         session: usize,
         flight: impl FnOnce(C) -> Flight<C, A>,
         waits: Waits,
+        releases_first: bool,
         releases: impl FnOnce(&A) -> bool,
     ) -> Result<Sent<A>, String> {
         let number = self.next_flight;
@@ -143,7 +147,7 @@ impl<C, A> Stepper<C, A> {
             panic!("session {session} was sent a statement while it waits");
         };
         entry.state = State::Busy(Busy { flight: flight(connection), number, blockers: Vec::new() });
-        self.follow(session, number, waits, releases)
+        self.follow(session, number, waits, releases_first, releases)
     }
 
     /// A session's statement was let go.
@@ -152,10 +156,13 @@ impl<C, A> Stepper<C, A> {
         self.next_flight += 1;
         match self.sessions.get_mut(&session).map(|s| &mut s.state) {
             // It begins to wait for others, if it does, only now.
-            Some(State::Busy(busy)) => busy.number = number,
+            Some(State::Busy(busy)) => {
+                busy.number = number;
+                busy.blockers.clear();
+            }
             _ => panic!("session {session} has no statement to go on with"),
         }
-        self.follow(session, number, Waits::Maybe, releases)
+        self.follow(session, number, Waits::Maybe, true, releases)
     }
 
     fn follow(
@@ -163,10 +170,13 @@ impl<C, A> Stepper<C, A> {
         session: usize,
         number: u64,
         waits: Waits,
+        releases_first: bool,
         releases: impl FnOnce(&A) -> bool,
     ) -> Result<Sent<A>, String> {
         let mut answers = BTreeMap::new();
-        self.spin(session, &mut answers);
+        if waits == Waits::Maybe {
+            self.spin(&[session], &mut answers);
+        }
         let patience = match waits {
             Waits::Maybe => 0,
             Waits::Seldom => 1,
@@ -177,14 +187,57 @@ impl<C, A> Stepper<C, A> {
                 self.collect(&mut answers);
             }
         }
+        if answers.is_empty() && !releases_first {
+            self.watch(session, &mut answers)?;
+        }
         // Whoever waits, waits for a lock that was held before this statement was sent: while that is held, nothing has changed for them.
-        let settled = answers.len() == 1 && answers.get(&number).is_some_and(|(_, answer)| !releases(answer));
-        if !settled {
-            self.settle(&mut answers)?;
+        let kept = match answers.get(&number) {
+            Some((_, answer)) => answers.len() == 1 && !releases(answer),
+            None => !releases_first && answers.is_empty(),
+        };
+        if !kept {
+            self.spin(&self.waiters_behind(&answers), &mut answers);
+            if !self.waiters_behind(&answers).is_empty() {
+                self.settle(&mut answers)?;
+            }
         }
         let own = answers.remove(&number);
         self.wake(answers);
         Ok(own.map_or(Sent::Waits, |(_, answer)| Sent::Answered(answer)))
+    }
+
+    /// Who still waits, and may go on since these were answered: when last looked, it waited for one of them, or nobody has looked yet.
+    fn waiters_behind(&self, answers: &BTreeMap<u64, (usize, A)>) -> Vec<usize> {
+        let behind = |waiting: &usize| {
+            let blockers = self.blockers(*waiting);
+            blockers.is_empty() || answers.values().any(|(answered, _)| blockers.contains(answered))
+        };
+        self.waiting().into_iter().filter(behind).collect()
+    }
+
+    /// Nobody has let anything go, so that only `session` can be under way. Returns when it was answered, or is blocked, and no cycle is left.
+    fn watch(&mut self, session: usize, answers: &mut BTreeMap<u64, (usize, A)>) -> Result<(), String> {
+        let begin = now();
+        while answers.is_empty() {
+            let look = self.look(&[session])?;
+            self.poll_once(answers);
+            if answers.is_empty() {
+                self.remember(&look);
+                let waiting = self.waiting();
+                if waiting.iter().all(|waiting| !self.blockers(*waiting).is_empty()) {
+                    let all = waiting.iter().map(|waiting| (*waiting, self.blockers(*waiting))).collect();
+                    if has_cycle(&all) {
+                        return self.settle(answers);
+                    }
+                    return Ok(());
+                }
+                self.collect(answers);
+            }
+            if begin.elapsed() > SETTLE_MAX {
+                return Err(self.unsettled(&self.waiting()));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn next_woken(&mut self) -> Option<(usize, A)> {
@@ -272,12 +325,16 @@ impl<C, A> Stepper<C, A> {
         }
     }
 
-    /// Waits for an answer of `session`, but not for long. Busily: to sleep and be woken takes longer than most statements.
-    fn spin(&mut self, session: usize, answers: &mut BTreeMap<u64, (usize, A)>) {
+    /// Waits for the answers of `awaited`, but not for long: as long as the runtime's timers cannot count. Busily, so only where a wait is likely:
+    /// else it takes the processor from the server.
+    fn spin(&mut self, awaited: &[usize], answers: &mut BTreeMap<u64, (usize, A)>) {
         let sessions = &mut self.sessions;
         self.runtime.block_on(async {
             let begin = now();
-            while matches!(sessions[&session].state, State::Busy(_)) && begin.elapsed() < ANSWER_SOON {
+            let under_way = |sessions: &BTreeMap<usize, Session<C, A>>| {
+                awaited.iter().any(|session| matches!(sessions[session].state, State::Busy(_)))
+            };
+            while under_way(sessions) && begin.elapsed() < ANSWER_SOON {
                 poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))).await;
                 tokio::task::yield_now().await;
             }

@@ -24,6 +24,8 @@ const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 /// A path of a unix socket has at most 107 bytes on Linux, 103 on macOS.
+/// What a server may come to take in memory.
+const ROOM: u64 = 512 << 20;
 const FOLDER_MAX: usize = 103 - "/.s.PGSQL.5432".len();
 
 /// What the shell does. `$1` is the folder, `$2` that of the binaries; the rest are the server's arguments.
@@ -101,6 +103,8 @@ pub(super) struct LocalServer {
     /// The pipe whose end ends the server.
     alive: Option<ChildStdin>,
     folder: PathBuf,
+    binaries: Binaries,
+    options: AcquireOptions,
 }
 
 impl LocalServer {
@@ -127,7 +131,12 @@ impl LocalServer {
             keeper.uid(uid).gid(gid);
         }
         let mut keeper = keeper.spawn().inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
-        Ok(Self { alive: keeper.stdin.take(), keeper, folder })
+        Ok(Self { alive: keeper.stdin.take(), keeper, folder, binaries: binaries.clone(), options })
+    }
+
+    /// Starts one more of the same kind.
+    pub(super) fn another(&self) -> Result<Self, TestBedError> {
+        Self::start(&self.binaries, self.options)
     }
 
     fn wait_until_ready(&self) -> Result<(), TestBedError> {
@@ -205,6 +214,11 @@ fn private_folder(options: AcquireOptions) -> io::Result<PathBuf> {
         if options.fsync { [&temp, Path::new("/var/tmp"), shm] } else { [shm, &temp, Path::new("/tmp")] };
     let mut refusals = Vec::new();
     for parent in candidates {
+        if parent == shm && !options.fsync && !has_room(shm) {
+            // A container's is often only 64 MB.
+            refusals.push(format!("{}: less than {} MB free", shm.display(), ROOM >> 20));
+            continue;
+        }
         match tempfile::Builder::new().prefix("skiptrace-pg-").tempdir_in(parent) {
             Ok(folder) if folder.path().as_os_str().len() <= FOLDER_MAX => return Ok(folder.keep()),
             Ok(_) => refusals.push(format!("{}: too long for the path of a socket", parent.display())),
@@ -212,6 +226,10 @@ fn private_folder(options: AcquireOptions) -> io::Result<PathBuf> {
         }
     }
     Err(io::Error::other(format!("no folder to put it in: {}", refusals.join("; "))))
+}
+
+fn has_room(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|it| it.f_bavail.saturating_mul(it.f_frsize) >= ROOM)
 }
 
 fn server_arguments(folder: &Path, options: AcquireOptions) -> Vec<OsString> {
@@ -229,7 +247,13 @@ fn server_arguments(folder: &Path, options: AcquireOptions) -> Vec<OsString> {
     .into();
     if !options.fsync {
         // A commit need not write its log either; and TRUNCATE looks through all shared buffers.
-        let hasty = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB"];
+        let hasty = [
+            "fsync=off",
+            "full_page_writes=off",
+            "synchronous_commit=off",
+            "shared_buffers=16MB",
+            "max_wal_size=128MB",
+        ];
         settings.extend(hasty.map(OsString::from));
     }
     let mut socket = OsString::from("unix_socket_directories=");

@@ -196,6 +196,16 @@ impl TestBed {
         Ok(bed)
     }
 
+    /// One more server like this one, whose transaction ids are its own. None where there is but the one: that of a URL, or in a container,
+    /// which takes long to start.
+    pub fn another(&self) -> Option<Result<Self, TestBedError>> {
+        let Server::Local(server) = &self.server else { return None };
+        Some(server.another().and_then(|server| {
+            let url = server.url();
+            Self::over(Server::Local(server), url)
+        }))
+    }
+
     /// Where the server came from.
     pub fn source(&self) -> Source {
         match self.server {

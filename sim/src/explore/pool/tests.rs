@@ -23,7 +23,7 @@ fn facts(tally: &Tally) -> String {
 }
 
 fn explore_with(jobs: usize, seeds: u64, end: &(dyn Fn(u64) -> RunEnd + Sync)) -> String {
-    let begin = || Ok(|seed| result(seed, end(seed)));
+    let begin = || Ok(Some(|seed| result(seed, end(seed))));
     facts(&explore(0..seeds, NonZeroUsize::new(jobs).unwrap(), &|_| true, &begin))
 }
 
@@ -47,7 +47,8 @@ proptest! {
 
 #[test]
 fn all_seeds_are_run_and_the_lowest_violation_is_kept() {
-    let begin = || Ok(|seed| result(seed, if seed % 10 == 9 { violated("no_loss") } else { RunEnd::Completed }));
+    let end = |seed| if seed % 10 == 9 { violated("no_loss") } else { RunEnd::Completed };
+    let begin = || Ok(Some(|seed| result(seed, end(seed))));
     let tally = explore(0..1000, NonZeroUsize::new(4).unwrap(), &|_| true, &begin);
     assert_eq!(tally.runs, 1000);
     let found = &tally.found[&Finding::Violated("no_loss")];
@@ -59,7 +60,7 @@ fn all_seeds_are_run_and_the_lowest_violation_is_kept() {
 fn when_time_is_up_a_prefix_has_been_run() {
     let done = std::sync::atomic::AtomicU64::new(0);
     let go_on = |runs| done.fetch_add(runs, std::sync::atomic::Ordering::Relaxed) < 100;
-    let begin = || Ok(|seed| result(seed, RunEnd::Completed));
+    let begin = || Ok(Some(|seed| result(seed, RunEnd::Completed)));
     let tally = explore(0..u64::MAX / 2, NonZeroUsize::new(3).unwrap(), &go_on, &begin);
     let runs = tally.runs;
     assert!((100..100 + 4 * CHUNK).contains(&runs), "{runs}");
@@ -68,9 +69,20 @@ fn when_time_is_up_a_prefix_has_been_run() {
 
 #[test]
 fn a_worker_that_cannot_begin_ends_the_search() {
-    let begin = || Err::<fn(u64) -> RunResult, _>(BackendError::Environment("no server".to_owned()));
+    let begin = || Err::<Option<fn(u64) -> RunResult>, _>(BackendError::Environment("no server".to_owned()));
     let tally = explore(0..1000, NonZeroUsize::new(2).unwrap(), &|_| true, &begin);
     assert_eq!(tally.runs, 0);
     let ended = tally.ended.unwrap();
     assert!(ended.seed.is_none() && ended.end == RunEnd::Failed(BackendError::Environment("no server".to_owned())));
+}
+
+#[test]
+fn a_worker_that_has_nothing_to_run_on_leaves_the_work_to_others() {
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    let begin = || {
+        let first = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        Ok(first.then_some(|seed| result(seed, RunEnd::Completed)))
+    };
+    let tally = explore(0..1000, NonZeroUsize::new(3).unwrap(), &|_| true, &begin);
+    assert_eq!((tally.runs, tally.ended.is_none()), (1000, true));
 }
