@@ -285,3 +285,47 @@ fn what_is_volatile_is_evaluated_once() {
     "#]],
     );
 }
+
+#[test]
+fn rows_that_are_numbered_are_not_sorted_by_their_number() {
+    let rows = "SELECT e.x FROM unnest(ARRAY['a', 'b']) WITH ORDINALITY AS e (x, n)";
+    check(
+        &format!("{rows} ORDER BY e.n"),
+        &expect![[r#"
+        Project -> s1: s0.0
+          FunctionScan Unnest(['a', 'b']) with ordinality -> s0
+    "#]],
+    );
+    check(
+        &format!("{rows} ORDER BY e.n DESC"),
+        &expect![[r#"
+        Project -> s1: s0.0
+          Sort s0.1 desc
+            FunctionScan Unnest(['a', 'b']) with ordinality -> s0
+    "#]],
+    );
+    check(
+        &format!("{rows} ORDER BY e.x"),
+        &expect![[r#"
+        Project -> s1: s0.0
+          Sort s0.0
+            FunctionScan Unnest(['a', 'b']) with ordinality -> s0
+    "#]],
+    );
+}
+
+#[test]
+fn a_with_query_that_a_subquery_reads_keeps_rows() {
+    check(
+        "WITH l AS MATERIALIZED (SELECT id, n FROM t) SELECT l.n FROM l WHERE l.id = ANY (ARRAY(SELECT o.id FROM l o))",
+        &expect![[r#"
+            lock t AccessShare
+            with c0
+              SeqScan t -> s0
+            Project -> s5: s7.1
+              CteScan c0 -> s7 where s7.0 = any(array n2)
+                subquery n2
+                  CteScan c0 -> s6
+        "#]],
+    );
+}
