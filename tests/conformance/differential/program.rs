@@ -40,7 +40,7 @@ impl Schema {
             if !index.is_empty() {
                 setup.push(index);
             }
-            let mut rows = [2, 3, 4, 1, 0][choices.below(5)];
+            let mut rows = [2, 1, 3, 2, 1, 0][choices.below(6)];
             if !reference.is_empty() {
                 rows = rows.min(first_rows);
             }
@@ -59,7 +59,11 @@ struct Maker<'c, 't> {
     schema: &'c Schema,
 }
 
-const LOCKS: [&str; 8] = [
+const LOCKS: [&str; 12] = [
+    "FOR UPDATE",
+    "FOR SHARE",
+    "FOR NO KEY UPDATE",
+    "FOR KEY SHARE",
     "FOR UPDATE",
     "FOR SHARE",
     "FOR NO KEY UPDATE",
@@ -87,17 +91,18 @@ impl Maker<'_, '_> {
     }
 
     fn key(&mut self) -> String {
-        self.choices.of(&["1", "2", "1", "2", "3", "4"]).to_owned()
+        // Few, so that programs meet.
+        self.choices.of(&["1", "1", "2", "1", "2", "1", "2", "3"]).to_owned()
     }
 
     fn condition(&mut self) -> String {
         let key = self.key();
-        match self.choices.below(10) {
-            0..=4 => format!("id = {key}"),
-            5 => format!("n = {key}"),
-            6 => format!("n >= {key}"),
-            7 => "true".to_owned(),
-            8 => format!("id <> {key} AND n IS NOT NULL"),
+        match self.choices.below(14) {
+            0..=7 => format!("id = {key}"),
+            8 => format!("n = {key}"),
+            9 => format!("n >= {key}"),
+            10 | 11 => "true".to_owned(),
+            12 => format!("id <> {key} AND n IS NOT NULL"),
             _ => format!("n > (SELECT count(*) FROM {} w WHERE w.n < {key})", self.table()),
         }
     }
@@ -123,25 +128,27 @@ impl Maker<'_, '_> {
         if !in_transaction && self.choices.below(6) > 0 {
             return self.choices.of(&["BEGIN", "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ"]).to_string();
         }
-        match self.choices.below(32) {
-            0..=4 => format!("UPDATE {table} SET {} WHERE {}{}", self.set(), self.condition(), self.returning()),
-            5..=8 => self.insert(table),
-            9 | 10 => format!("DELETE FROM {table} WHERE {}{}", self.condition(), self.returning()),
-            11..=14 => self.locking_select(table),
-            15 | 16 => format!("SELECT * FROM {table} ORDER BY id"),
-            17 => self.of_two_tables(table),
-            18 => self.with(table),
-            19 => {
+        match self.choices.below(48) {
+            0..=9 => format!("UPDATE {table} SET {} WHERE {}{}", self.set(), self.condition(), self.returning()),
+            10..=15 => self.insert(table),
+            16..=18 => format!("DELETE FROM {table} WHERE {}{}", self.condition(), self.returning()),
+            19..=26 => self.locking_select(table),
+            27 => format!("SELECT * FROM {table} ORDER BY id"),
+            28 => self.of_two_tables(table),
+            29 | 30 => self.with(table),
+            31 | 32 => {
                 let mode = self.choices.of(&MODES);
-                format!("LOCK TABLE {table} IN {mode} MODE{}", self.choices.of(&["", "", " NOWAIT"]))
+                format!("LOCK TABLE {table} IN {mode} MODE{}", self.choices.of(&["", "", "", " NOWAIT"]))
             }
-            20 => format!("TRUNCATE {table}{}", self.choices.of(&["", " RESTART IDENTITY"])),
-            21 => self.advisory(),
-            22 => self.functions(table),
-            23 | 24 if has_savepoint => self.choices.of(&["ROLLBACK TO a", "RELEASE a", "SAVEPOINT a"]).to_owned(),
-            23 | 24 => "SAVEPOINT a".to_owned(),
-            25 if in_transaction => "ROLLBACK".to_owned(),
-            25..=27 if in_transaction => "COMMIT".to_owned(),
+            33 => format!("TRUNCATE {table}{}", self.choices.of(&["", " RESTART IDENTITY"])),
+            34 | 35 => self.advisory(),
+            36 => self.functions(table),
+            37..=39 if has_savepoint => {
+                self.choices.of(&["ROLLBACK TO a", "ROLLBACK TO a", "RELEASE a", "SAVEPOINT a"]).to_owned()
+            }
+            37..=39 => "SAVEPOINT a".to_owned(),
+            40 | 41 if in_transaction => "ROLLBACK".to_owned(),
+            42..=44 if in_transaction => "COMMIT".to_owned(),
             _ => format!("SELECT count(*), sum(n), min(s) FROM {table} WHERE {}", self.condition()),
         }
     }
@@ -219,6 +226,8 @@ impl Maker<'_, '_> {
                 "SELECT pg_advisory_xact_lock_shared(1)",
                 "SELECT pg_try_advisory_lock_shared(1)",
                 "SELECT pg_advisory_xact_lock(2)",
+                "SELECT pg_advisory_xact_lock(1)",
+                "SELECT pg_advisory_lock_shared(1)",
             ])
             .to_string()
     }

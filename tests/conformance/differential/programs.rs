@@ -199,7 +199,8 @@ fn difference(model: &Run, server: &Run) -> Option<Difference> {
     let mut pairs = model.lines.iter().zip(&server.lines);
     if let Some(place) = pairs.position(|(model, server)| model != server) {
         let message = format!("the model:  {}\nPostgreSQL: {}", model.lines[place], server.lines[place]);
-        return Some(Difference { message, waiters: model.waiters[place].min(server.waiters[place]) });
+        // Where the one has a line more of what went on, the other's is of a later step: the earlier one is where they part.
+        return Some(Difference { message, waiters: model.waiters[place].max(server.waiters[place]) });
     }
     let (here, there) = (model.lines.len(), server.lines.len());
     let is_whole = model.refused.is_some() || here == there;
