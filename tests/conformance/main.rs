@@ -45,6 +45,7 @@ specs! {
         foreign_keys_share_the_key
         foreign_keys_under_repeatable_read
         lock_and_read_in_one_statement
+        locked_for_update_then_changed
         locked_row_is_not_rechecked
         nowait
         on_conflict_do_nothing_waits

@@ -72,7 +72,7 @@ impl Exec<'_> {
         }
     }
 
-    fn own_lock(&self, table: TableId, tuple: TupleId) -> Option<RowLockStrength> {
+    pub(super) fn own_lock(&self, table: TableId, tuple: TupleId) -> Option<RowLockStrength> {
         let lockers = self.core.tables[table as usize].lockers(tuple);
         lockers.iter().filter(|locker| self.is_own(locker.xid)).map(|locker| locker.strength).max()
     }

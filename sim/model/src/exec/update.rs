@@ -169,7 +169,11 @@ impl Exec<'_> {
 
     /// Appends the row in [`OWN_ROW`]'s values as the version after `old`, which was claimed.
     pub(super) fn write_version(&mut self, table: TableId, old: TupleId, written: ColumnSet) -> TupleId {
-        let (key_gone, indexed) = (self.changes(table, old, written, true), self.changes(table, old, written, false));
+        let (changes_key, indexed) =
+            (self.changes(table, old, written, true), self.changes(table, old, written, false));
+        // Whoever has the row FOR UPDATE and then changes it is taken to have changed its key, when it is over, too.
+        // Source: PostgreSQL, `compute_new_xmax_infomask`: the stronger of the two counts.
+        let key_gone = changes_key || self.own_lock(table, old) == Some(RowLockStrength::Update);
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
         let place = super::place(OWN_ROW);
