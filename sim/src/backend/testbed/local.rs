@@ -23,9 +23,9 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// From the end of the pipe until the folder is gone.
 const STOP_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
-/// A path of a unix socket has at most 107 bytes on Linux, 103 on macOS.
-/// What a server may come to take in memory.
+/// What a server may come to take in memory, in bytes.
 const ROOM: u64 = 512 << 20;
+/// A path of a unix socket has at most 107 bytes on Linux, 103 on macOS.
 const FOLDER_MAX: usize = 103 - "/.s.PGSQL.5432".len();
 
 /// What the shell does. `$1` is the folder, `$2` that of the binaries; the rest are the server's arguments.
