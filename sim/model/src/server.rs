@@ -372,7 +372,7 @@ impl Server {
 
     /// The same, with the statement.
     pub(crate) fn go_on_with_next(&mut self) -> Option<(u16, Prepared, Outcome)> {
-        while let Some((me, end)) = self.core.locks.granted.pop_front() {
+        while let Some((me, end)) = self.core.locks.next_granted() {
             let Some(waiting) = self.core.session_mut(me).waiting.take() else { continue };
             let prepared = waiting.prepared;
             let entered = self.core.enter(me);

@@ -82,6 +82,16 @@ impl ModelDatabase {
         Ok(())
     }
 
+    /// The next run takes these alternatives of what PostgreSQL leaves to chance: [`Server::script_chance`].
+    pub fn script_chance(&mut self, script: Vec<usize>) {
+        self.server.script_chance(script);
+    }
+
+    /// How many alternatives there were since: [`Server::chances`].
+    pub fn chances(&self) -> &[usize] {
+        self.server.chances()
+    }
+
     fn prepare(&mut self, statement: &Statement) -> Result<Result<Prepared, model::Error>, BackendError> {
         let id = statement.id() as usize;
         if let Some(Some(prepared)) = self.prepared.get(id) {

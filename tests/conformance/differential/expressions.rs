@@ -8,8 +8,8 @@ use proptest::test_runner::TestCaseError;
 use skiptrace_sim::backend::testbed::TestBed;
 
 use super::ask::{Answer, Model, Postgres};
+use super::check;
 use super::expression::{TABLE, query};
-use super::{judge, runner};
 
 /// So many queries go in one flight.
 const BATCH: usize = 50;
@@ -40,7 +40,7 @@ fn expressions_are_answered_as_a_server_answers_them() {
     let server = Postgres::open(&database.url(), &TABLE);
     let tally = Tally::default();
     let numbers = vec(vec(any::<u16>(), 60), BATCH);
-    let found = runner(CASES).run(&numbers, |batch| {
+    check(CASES, &numbers, |batch| {
         let mut model = Model::new(&TABLE);
         let queries: Vec<String> = batch.iter().map(|numbers| query(numbers)).collect();
         for (sql, expected) in queries.iter().zip(server.ask_all(&queries)) {
@@ -53,7 +53,6 @@ fn expressions_are_answered_as_a_server_answers_them() {
         }
         Ok(())
     });
-    judge(found);
     let (rows, errors, refused) = (tally.rows.get(), tally.errors.get(), tally.refused.get());
     println!("{rows} gave rows, {errors} an error, {refused} were refused by the model");
     let all = rows + errors + refused;

@@ -56,8 +56,8 @@ use self::damage::Damage;
 use self::history::Kind;
 use self::judge::{Fault, Level, faults, faults_of_transactions};
 use self::play::{Stage, Tally};
+use crate::differential::check;
 use crate::differential::choices::Choices;
-use crate::differential::{judge, runner};
 
 const CASES: u32 = 1000;
 const CASES_ON_A_SERVER: u32 = 80;
@@ -93,7 +93,7 @@ fn no_faults(level: Level, stages: Vec<Stage<'_>>, cases: u32) -> Sums {
     let sums = RefCell::new(Sums::default());
     let step = (any::<u8>(), vec(any::<u16>(), 6));
     let case = (places, 3..=5_usize, vec(step, 8..STEPS_MAX), vec(any::<u16>(), 2));
-    let found = runner(cases).run(&case, |(place, sessions, steps, lie)| {
+    check(cases, &case, |(place, sessions, steps, lie)| {
         let run = stages.borrow_mut()[place].play(sessions, &steps);
         if let Some(unexpected) = run.unexpected {
             return Err(TestCaseError::fail(format!("{}\n{unexpected}", run.log.join("\n"))));
@@ -120,7 +120,6 @@ fn no_faults(level: Level, stages: Vec<Stage<'_>>, cases: u32) -> Sums {
         }
         Ok(())
     });
-    judge(found);
     let sums = sums.into_inner();
     println!("{level:?}: {:?}; against the level above: {:?}; damaged: {:#?}", sums.tally, sums.above, sums.damaged);
     sums

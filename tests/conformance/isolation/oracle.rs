@@ -16,8 +16,8 @@ use proptest::test_runner::TestCaseError;
 
 use super::history::{Kind, Op, Unit};
 use super::judge::{Level, faults_under};
+use crate::differential::check;
 use crate::differential::choices::Choices;
-use crate::differential::{judge, runner};
 
 const CASES: u32 = 1500;
 const KEYS: usize = 2;
@@ -185,7 +185,7 @@ fn adya_says_what_trying_every_order_says() {
     let orders = Orders::new();
     // By level: how many histories were right, and how many wrong.
     let counts = std::cell::RefCell::new([[0; 2]; 3]);
-    let found = runner(CASES).run(&vec(any::<u16>(), 40).prop_map(|numbers| draw(&numbers)), |units| {
+    check(CASES, &vec(any::<u16>(), 40).prop_map(|numbers| draw(&numbers)), |units| {
         for level in Level::ALL {
             let (model, holds) = match level {
                 Level::ReadCommitted => ("read-committed", is_read_committed(&orders, &units)),
@@ -201,7 +201,6 @@ fn adya_says_what_trying_every_order_says() {
         }
         Ok(())
     });
-    judge(found);
     let counts = counts.into_inner();
     println!("right and wrong by level: {counts:?}");
     assert!(counts.iter().flatten().all(|count| count * 20 > CASES), "too one-sided to say anything: {counts:?}");

@@ -33,6 +33,14 @@ impl Locks {
         false
     }
 
+    /// `session` and those who wait for it while it waits for them, if there are any.
+    pub(super) fn cycle(&self, session: u16, xacts: &Xacts) -> Vec<u16> {
+        let reaches = |from, to| self.reaches(from, to, true, &mut Vec::new(), xacts);
+        let others = self.waiters.iter().map(|waiter| waiter.session).filter(|other| *other != session);
+        let in_cycle = others.filter(|other| reaches(session, *other) && reaches(*other, session));
+        std::iter::once(session).chain(in_cycle).collect()
+    }
+
     /// Whether `from` waits, over any number of steps, for `to`.
     fn reaches(&self, from: u16, to: u16, soft: bool, seen: &mut Vec<u16>, xacts: &Xacts) -> bool {
         let mut next = self.hard_blockers(from, xacts);

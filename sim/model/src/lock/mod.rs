@@ -7,6 +7,7 @@
 //! Source: PostgreSQL, src/backend/storage/lmgr (lock.c, proc.c, deadlock.c).
 
 mod advisory;
+mod chance;
 mod deadlock;
 mod queue;
 
@@ -85,6 +86,8 @@ pub(crate) struct Locks {
     pub(crate) timed: bool,
     /// How many waits there were.
     waits: u64,
+    /// None: the first alternative, always.
+    chance: Option<Box<chance::Chance>>,
 }
 
 /// Conflicts of each mode, as a bit mask. Source: PostgreSQL, `LockConflicts` in src/backend/storage/lmgr/lock.c.

@@ -98,7 +98,7 @@ impl Locks {
         }
         self.waits += 1;
         self.waiters.insert(place, Waiter { number: self.waits, ..waiter });
-        if self.timed || self.resolve_deadlock(waiter.session, xacts) {
+        if self.timed || self.look_for_deadlock(waiter.session, xacts) {
             return Request::Waits;
         }
         self.cancel_wait(waiter.session);

@@ -47,11 +47,14 @@ impl Effects {
             "set" | "reset" => (false, false, true),
             _ => return Self::ANY,
         };
+        // A sequence stands in no text but this, and a reset that no table needs would pass it by.
+        let counts = text.contains("nextval") || text.contains("setval");
+        let writes = writes || counts;
         // A setting that is local to its transaction goes with it.
         let settings = text.matches("set_config").count() > text.matches(", true)").count();
         let advisory = text.contains("advisory");
         // What a prepared transaction has written nobody knows here, nor what else a cascade reaches.
-        let names = if text.contains("cascade") || releases && writes { ALL } else { named(&text, tables) };
+        let names = if text.contains("cascade") || counts || releases && writes { ALL } else { named(&text, tables) };
         let locks = writes || verb == "lock" || words_of(&text).any(|word| ["for", "merge"].contains(&word));
         Self {
             writes: if writes { names } else { 0 },
@@ -192,6 +195,7 @@ mod tests {
         check("TRUNCATE t", [1, 1, 1]);
         check("TRUNCATE t CASCADE", [ALL, ALL, ALL]);
         check("COMMIT PREPARED 'x'", [ALL, ALL, ALL]);
+        check("SELECT nextval('q')", [ALL, ALL, ALL]);
         check("SELECT pg_advisory_lock(1) FROM t", [0, ALL, 1]);
     }
 
