@@ -149,6 +149,27 @@ fn the_hundredth_break_leaves_as_little_as_the_first() {
 }
 
 #[test]
+fn a_transaction_that_has_failed_is_cleaned_up_as_any_other() {
+    let database = &mut connected(2);
+    let fail = |database: &mut PostgresDatabase| {
+        answered(database, 0, "BEGIN");
+        answered(database, 0, &bump(1));
+        let failed = send(database, 0, "SELECT 1 / 0");
+        assert!(matches!(&failed, Outcome::Answered(Err(_))), "found {failed:?}");
+    };
+    // After a run; and at a break, until its connection is one that has been cleaned up before.
+    fail(database);
+    database.reset().expect("a reset");
+    database.connect(0).expect("a session");
+    for _ in 0..12 {
+        fail(database);
+        database.disconnect(0).expect("a break");
+        database.connect(0).expect("a session");
+    }
+    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows[0].int(0), 0);
+}
+
+#[test]
 fn a_waiting_connection_can_be_broken() {
     let database = &mut connected(2);
     answered(database, 0, "BEGIN");

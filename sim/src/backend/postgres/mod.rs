@@ -84,8 +84,10 @@ pub struct PostgresDatabase<'bed> {
     redefined: bool,
     /// How many connections were broken.
     breaks: u32,
-    /// Ends what may be open on a connection, and its settings and locks.
-    clean: [Call; 3],
+    /// Ends what may be open on a connection.
+    roll_back: Statement,
+    /// Takes its settings and locks.
+    clean: [Call; 2],
     /// A statement of no words.
     nothing: Statement,
     /// By [`DEADLOCK_TIMEOUTS`]; for a session that is in no transaction (it holds advisory locks, then), and for one that is.
@@ -116,7 +118,8 @@ impl<'bed> PostgresDatabase<'bed> {
             touched: ALL,
             redefined: false,
             breaks: 0,
-            clean: ["ROLLBACK", "RESET ALL", "SELECT pg_advisory_unlock_all()"]
+            roll_back: Statement::new("stepper.roll_back", "ROLLBACK"),
+            clean: ["RESET ALL", "SELECT pg_advisory_unlock_all()"]
                 .map(|sql| Call::new(&Statement::new("stepper.clean", sql), [])),
             nothing: Statement::new("stepper.nothing", ""),
             look_first: DEADLOCK_TIMEOUTS.map(|timeout| {
@@ -164,17 +167,20 @@ impl<'bed> PostgresDatabase<'bed> {
 
     /// Takes from connections that are kept whatever a run may have left on them.
     fn clean(&mut self, ended: &[(usize, Account)]) -> Result<(), String> {
-        let (spare, clean) = (&mut self.spare, &self.clean);
-        self.stepper.runtime().block_on(async {
+        let (spare, roll_back, clean) = (&mut self.spare, &self.roll_back, &self.clean);
+        let cleaned = self.stepper.runtime().block_on(async {
             for (session, account) in ended {
                 if account.holds_something()
                     && let Some((connection, _)) = spare.get_mut(session)
                 {
-                    connection.pipeline(clean.to_vec()).await.map_err(|e| e.to_string())?;
+                    // Not in one flight: a transaction that has failed must be over before anything else can be prepared.
+                    connection.execute(roll_back, &[]).await?;
+                    connection.pipeline(clean.to_vec()).await?;
                 }
             }
             Ok(())
-        })
+        });
+        cleaned.map_err(|e: DbError| e.to_string())
     }
 
     fn effects(&mut self, statement: &Statement) -> Effects {
