@@ -76,6 +76,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    dead_letter_after_rollback = "dead-letter-after-rollback";
     drain_once = "drain-once";
     end_race_naive = "end-race-naive";
     end_race_skip_records = "end-race-skip-records";

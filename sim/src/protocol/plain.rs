@@ -19,6 +19,7 @@ use crate::scenario::AppendSpec;
 pub(super) struct Plain {
     begin: Statement,
     commit: Statement,
+    roll_back: Statement,
     bump_stream: Statement,
     insert_events: Statement,
     read_state: Statement,
@@ -68,6 +69,7 @@ impl Plain {
         Self {
             begin: statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
             commit: statement("commit", "COMMIT"),
+            roll_back: statement("roll_back", "ROLLBACK"),
             bump_stream: statement(
                 "append.bump_stream",
                 "INSERT INTO plain.streams AS s (stream_id, version) VALUES ($1, $2) \
@@ -119,12 +121,18 @@ impl Plain {
         session.execute(&self.commit, &[]).await.map(drop)
     }
 
-    /// An append. `is_live` reads the state, and does what the protocol does before it is acted on; what is not applied goes into `records`.
+    pub(super) async fn roll_back(&self, session: &mut SimSession) -> Result<(), DbError> {
+        session.execute(&self.roll_back, &[]).await.map(drop)
+    }
+
+    /// An append. `is_live` reads the state, and does what the protocol does before it is acted on; `apply` applies the events `$1`, `$2..=$3`
+    /// inline; what is not applied goes into `records`.
     pub(super) async fn append(
         &self,
         session: &mut SimSession,
         append: &Append,
         is_live: impl AsyncFnOnce(&mut SimSession) -> Result<bool, DbError>,
+        apply: impl AsyncFnOnce(&mut SimSession, &[Value]) -> Result<(), DbError>,
         records: Option<&Records>,
     ) -> Result<(), DbError> {
         let Append { stream, events, id } = append;
@@ -136,7 +144,7 @@ impl Plain {
         let applies = is_live(session).await? && !has_records(records, session, stream).await?;
         let events = [stream.clone(), first.into(), last.into()];
         if applies {
-            session.execute(&self.apply_inline, &events).await?;
+            apply(session, &events).await?;
         } else if let Some(records) = records {
             session.execute(&records.record, &events).await?;
         }
@@ -152,6 +160,10 @@ impl Plain {
     pub(super) async fn is_live(&self, session: &mut SimSession) -> Result<bool, DbError> {
         let state = session.execute(&self.read_state, &[]).await?;
         Ok(&**state.rows[0].text(0) == "live")
+    }
+
+    pub(super) async fn apply_inline(&self, session: &mut SimSession, events: &[Value]) -> Result<(), DbError> {
+        session.execute(&self.apply_inline, events).await.map(drop)
     }
 
     /// The start that is right: no append is under way when the state changes and the read model is emptied.

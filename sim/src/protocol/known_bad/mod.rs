@@ -3,6 +3,7 @@
 //!
 //! Each is wrong in one place, which is what its scenario convicts it of.
 
+mod dead_letter_after_rollback;
 mod drain_once;
 mod lock_and_read;
 mod lock_the_flip;
@@ -18,7 +19,7 @@ mod xmax_fence;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use skiptrace::{DbError, Session as _};
+use skiptrace::{DbError, Session as _, Value};
 
 use super::client::{Store, append_all, until_done};
 use super::plain::{self, Append, Plain};
@@ -62,6 +63,11 @@ pub(super) trait Way: 'static {
         plain.is_live(session).await
     }
 
+    /// How an append applies its events inline.
+    async fn apply(&self, plain: &Plain, session: &mut SimSession, events: &[Value]) -> Result<(), DbError> {
+        plain.apply_inline(session, events).await
+    }
+
     /// What an append does with events that it does not apply, and a drain later.
     fn records(&self) -> Option<&Records> {
         None
@@ -77,7 +83,7 @@ impl<W> OnPlain<W> {
     }
 }
 
-pub(super) const ALL: [&dyn Protocol; 11] = [
+pub(super) const ALL: [&dyn Protocol; 12] = [
     &OnPlain::<naive::Naive>::new(),
     &OnPlain::<wait_for_running::WaitForRunning>::new(),
     &OnPlain::<xid_boundary::XidBoundary>::new(),
@@ -89,6 +95,7 @@ pub(super) const ALL: [&dyn Protocol; 11] = [
     &OnPlain::<plain_read_epoch::PlainReadEpoch>::new(),
     &OnPlain::<ungated_drain_order::UngatedDrainOrder>::new(),
     &OnPlain::<drain_once::DrainOnce>::new(),
+    &OnPlain::<dead_letter_after_rollback::DeadLetterAfterRollback>::new(),
 ];
 
 impl<W: Way> Protocol for OnPlain<W> {
@@ -126,7 +133,9 @@ impl<W: Way> Store for BoundWay<W> {
     async fn append(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<(), DbError> {
         let append = &self.appends[usize::from(actor)][number];
         let is_live = async |session: &mut SimSession| self.way.is_live(&self.plain, session).await;
-        self.plain.append(session, append, is_live, self.way.records()).await
+        let apply =
+            async |session: &mut SimSession, events: &[Value]| self.way.apply(&self.plain, session, events).await;
+        self.plain.append(session, append, is_live, apply, self.way.records()).await
     }
 
     async fn is_appended(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<bool, DbError> {
