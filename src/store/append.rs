@@ -1,16 +1,16 @@
 //! Appending.
 //!
-//! Three flights, and a round trip between them only where one needs what the other found:
+//! Two flights, and a round trip between them because what is to be applied depends on what the first one found:
 //!
-//! 1. `BEGIN`, **A1** bump the stream's row. This locks the stream, gives the transaction its xid, and checks the
-//!    expected version.
-//! 2. **A2** insert the events, **A3** read which generations there are and whether this stream has skip records in the
-//!    live one.
-//! 3. **A4** apply inline, or record skips; `COMMIT`.
+//! 1. `BEGIN`, **A1** bump the stream's row, **A2** insert the events, both in one statement; **A3** read which generations there
+//!    are and whether this stream has skip records in the live one. A1 locks the stream, gives the transaction its xid, and
+//!    checks the expected version: where it is another, nothing is inserted.
+//! 2. **A4** apply inline, or record skips; `COMMIT`.
 //!
 //! A3 is a statement of its own, after A1. Folded into one, its snapshot would be older than the wait for the stream: what the
 //! predecessor on this stream committed meanwhile (a skip record, say) would not be seen, and an upsert that waits has no
-//! xid yet, so that a rebuild's fence would pass it by. Nothing of what A3 reads is ever kept for the next append.
+//! xid yet, so that a rebuild's fence would pass it by. To be sent in one flight does not make them one: each takes its snapshot when
+//! the server comes to it. Nothing of what A3 reads is ever kept for the next append.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -49,20 +49,17 @@ pub(super) async fn append<S: Session>(
         return Err(AppendError::NoEvents);
     }
     let sql = store.store_sql();
-    let count = i64::try_from(events.len()).expect("a slice's length fits");
-    let bump = bump(sql, stream, expected, count);
-    let (mut transaction, answers) = Transaction::begin(session, store.control(), [bump]).await?;
-    let Some(last) = answers[0].rows.first().map(|row| row.int(0)) else {
+    let first = [append_events(sql, stream, expected, events), read_generations(sql, stream)];
+    let (transaction, answers) = Transaction::begin(session, store.control(), first).await?;
+    let inserted = &answers[0].rows;
+    let (Some(first), Some(last)) = (inserted.first(), inserted.last()) else {
         return Err(conflict(sql, transaction, stream, expected).await);
     };
-    let before = last - count;
-
-    let answers =
-        transaction.send(vec![insert_events(sql, stream, before, events), read_generations(sql, stream)]).await?;
+    let before = first.int(2) - 1;
     let appended = Appended {
         first_version: Version::stored(before + 1),
-        last_version: Version::stored(last),
-        last_position: Position::new(answers[0].rows[events.len() - 1].int(0)),
+        last_version: Version::stored(last.int(2)),
+        last_position: Position::new(last.int(0)),
     };
     match effects(store, stream, before, events, &answers) {
         Ok(calls) => transaction.commit(calls).await.map(|_| appended).map_err(AppendError::from),
@@ -74,16 +71,26 @@ pub(super) async fn append<S: Session>(
     }
 }
 
-/// A1.
-fn bump(sql: &StoreSql, stream: &StreamId, expected: ExpectedVersion, count: i64) -> Call {
-    let stream = Value::Text(stream.shared());
-    match expected {
-        ExpectedVersion::Any => Call::new(&sql.bump_or_create_stream, [stream, Value::Int(count)]),
-        ExpectedVersion::NoStream => Call::new(&sql.create_stream, [stream, Value::Int(count)]),
+/// A1 and A2.
+fn append_events(sql: &StoreSql, stream: &StreamId, expected: ExpectedVersion, events: &[NewEvent]) -> Call {
+    let column = |value: fn(&NewEvent) -> Value| Value::Array(events.iter().map(value).collect());
+    let mut params = Vec::with_capacity(6);
+    params.extend([
+        Value::Text(stream.shared()),
+        Value::Int(i64::try_from(events.len()).expect("a slice's length fits")),
+        column(|event| Value::Text(event.event_type.clone())),
+        column(|event| Value::Json(Arc::clone(&event.data))),
+        column(|event| Value::Json(Arc::clone(&event.metadata))),
+    ]);
+    let statement = match expected {
+        ExpectedVersion::Any => &sql.append_any,
+        ExpectedVersion::NoStream => &sql.append_first,
         ExpectedVersion::Exact(version) => {
-            Call::new(&sql.bump_stream, [stream, Value::Int(count), Value::Int(version.get())])
+            params.push(Value::Int(version.get()));
+            &sql.append_at
         }
-    }
+    };
+    Call::new(statement, params)
 }
 
 /// A1 found another version: which, is for the error to tell.
@@ -105,27 +112,12 @@ async fn conflict<S: Session>(
     AppendError::WrongExpectedVersion { stream: stream.clone(), expected, actual }
 }
 
-/// A2.
-fn insert_events(sql: &StoreSql, stream: &StreamId, before: i64, events: &[NewEvent]) -> Call {
-    let column = |value: fn(&NewEvent) -> Value| Value::Array(events.iter().map(value).collect());
-    Call::new(
-        &sql.insert_events,
-        [
-            Value::Text(stream.shared()),
-            Value::Int(before),
-            column(|event| Value::Text(event.event_type.clone())),
-            column(|event| Value::Json(Arc::clone(&event.data))),
-            column(|event| Value::Json(Arc::clone(&event.metadata))),
-        ],
-    )
-}
-
 /// A3.
 fn read_generations(sql: &StoreSql, stream: &StreamId) -> Call {
     Call::new(&sql.read_generations, [Value::Text(stream.shared())])
 }
 
-/// A4: what `answers` (to A2 and A3) demand: apply to a live generation that has nothing pending of this stream and whose handler is
+/// A4: what `answers` (to A1 with A2, and to A3) demand: apply to a live generation that has nothing pending of this stream and whose handler is
 /// here; record a skip for every other.
 fn effects(
     store: &EventStore,
@@ -181,14 +173,11 @@ fn record(stream: &StreamId, before: i64, events: &[NewEvent], inserted: &Answer
 }
 
 fn apply_all(handler: &Registered, events: &[RecordedEvent], calls: &mut Vec<Call>) -> Result<(), AppendError> {
-    for event in events {
-        handler.projection.apply(event, calls).map_err(|error| AppendError::Rejected {
-            projection: handler.name.clone(),
-            version: event.version,
-            error,
-        })?;
-    }
-    Ok(())
+    handler.projection.apply_all(events, calls).map_err(|(index, error)| AppendError::Rejected {
+        projection: handler.name.clone(),
+        version: events[index].version,
+        error,
+    })
 }
 
 /// Why an append was not done; with [`AppendError::OutcomeUnknown`], why it is not known whether it was.

@@ -26,11 +26,10 @@ use crate::transaction::Control;
 statements! {
     /// The statements of appending, reading and registering.
     StoreSql {
-        bump_stream = sql::BUMP_STREAM,
-        create_stream = sql::CREATE_STREAM,
-        bump_or_create_stream = sql::BUMP_OR_CREATE_STREAM,
+        append_at = sql::APPEND_AT,
+        append_first = sql::APPEND_FIRST,
+        append_any = sql::APPEND_ANY,
         read_version = sql::READ_VERSION,
-        insert_events = sql::INSERT_EVENTS,
         read_generations = sql::READ_GENERATIONS,
         insert_skips = sql::INSERT_SKIPS,
         read_stream = sql::READ_STREAM,

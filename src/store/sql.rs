@@ -2,43 +2,54 @@
 
 use crate::statements::Text;
 
-/// Expected version `$3` > 0, count `$2`. No row: a conflict, which is no SQL error.
-pub(crate) const BUMP_STREAM: Text = (
-    "append.bump_stream",
-    "UPDATE {schema}.streams SET version = version + $2
-     WHERE stream_id = $1 AND version = $3
-     RETURNING version",
+/// A1 and A2 of an append: `bump` gives the stream's new version, or no row where it is another than expected; then no event
+/// is written. `$1` stream, `$2` how many events, `$3` to `$5` types, data and metadata, and for an exact version `$6`.
+macro_rules! append_events {
+    ($bump:literal) => {
+        concat!(
+            "WITH bumped AS (
+         ",
+            $bump,
+            "
+     )
+     INSERT INTO {schema}.events (stream_id, version, type, data, metadata)
+     SELECT $1, b.version - $2 + e.n, e.type, e.data, e.metadata
+     FROM bumped b CROSS JOIN unnest($3::text[], $4::jsonb[], $5::jsonb[]) WITH ORDINALITY AS e (type, data, metadata, n)
+     ORDER BY e.n
+     RETURNING position, recorded_at, version"
+        )
+    };
+}
+
+/// Expected version `$6` > 0.
+pub(crate) const APPEND_AT: Text = (
+    "append.at_version",
+    append_events!(
+        "UPDATE {schema}.streams SET version = version + $2 WHERE stream_id = $1 AND version = $6 RETURNING version"
+    ),
 );
 
-/// Expected: no stream. No row: a conflict.
-pub(crate) const CREATE_STREAM: Text = (
-    "append.create_stream",
-    "INSERT INTO {schema}.streams (stream_id, version) VALUES ($1, $2)
-     ON CONFLICT DO NOTHING
-     RETURNING version",
+/// Expected: no stream.
+pub(crate) const APPEND_FIRST: Text = (
+    "append.first",
+    append_events!(
+        "INSERT INTO {schema}.streams (stream_id, version) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING version"
+    ),
 );
 
 /// Any version.
-pub(crate) const BUMP_OR_CREATE_STREAM: Text = (
-    "append.bump_or_create_stream",
-    "INSERT INTO {schema}.streams AS s (stream_id, version) VALUES ($1, $2)
-     ON CONFLICT (stream_id) DO UPDATE SET version = s.version + excluded.version
-     RETURNING s.version",
+pub(crate) const APPEND_ANY: Text = (
+    "append.any",
+    append_events!(
+        "INSERT INTO {schema}.streams AS s (stream_id, version) VALUES ($1, $2)
+         ON CONFLICT (stream_id) DO UPDATE SET version = s.version + excluded.version
+         RETURNING s.version"
+    ),
 );
 
 /// After a conflict, for the error's text.
 pub(crate) const READ_VERSION: Text =
     ("append.read_version", "SELECT version FROM {schema}.streams WHERE stream_id = $1");
-
-/// All events of an append; `$2` is the version before them.
-pub(crate) const INSERT_EVENTS: Text = (
-    "append.insert_events",
-    "INSERT INTO {schema}.events (stream_id, version, type, data, metadata)
-     SELECT $1, $2 + e.n, e.type, e.data, e.metadata
-     FROM unnest($3::text[], $4::jsonb[], $5::jsonb[]) WITH ORDINALITY AS e (type, data, metadata, n)
-     ORDER BY e.n
-     RETURNING position, recorded_at",
-);
 
 /// What each projection's generations want of an append to stream `$1`. `pending` is asked of the live one only: to
 /// look through the dead skip records of a building one's hot stream is slow, and the answer would not matter.
