@@ -81,6 +81,15 @@ pub trait Projection: Send + Sync {
     ///
     /// Errs where the event cannot be applied: an append of it is then rejected.
     fn apply(&self, event: &RecordedEvent, out: &mut Vec<Call>) -> Result<(), ApplyError>;
+
+    /// Adds the calls that apply `events`, which follow each other: those of one append, of a drain, or of a rebuild's batch. What
+    /// [`Projection::apply`] does for each of them, unless it is written anew: where one call can do the work of many, as an INSERT
+    /// from `unnest` does, a rebuild needs one for a whole batch.
+    ///
+    /// Errs with the index of an event that cannot be applied, and the reason.
+    fn apply_all(&self, events: &[RecordedEvent], out: &mut Vec<Call>) -> Result<(), (usize, ApplyError)> {
+        events.iter().enumerate().try_for_each(|(index, event)| self.apply(event, out).map_err(|error| (index, error)))
+    }
 }
 
 /// A table with its schema, quoted where it is shown, so that it can be put into SQL.

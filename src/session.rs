@@ -54,7 +54,7 @@ struct StatementInner {
 }
 
 impl Statement {
-    /// `name` is `area.what_it_does`, as in `append.bump_stream`; `sql` is one statement with `$1`-style parameters.
+    /// `name` is `area.what_it_does`, as in `rebuild.read_batch`; `sql` is one statement with `$1`-style parameters.
     pub fn new(name: &str, sql: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -176,23 +176,24 @@ impl Drainer {
     fn effects(&self, stream: &StreamId, claimed: &[Row]) -> Result<(Drained, Vec<Call>), DrainError> {
         let mut drained = Drained::default();
         let mut calls = Vec::new();
-        for row in claimed {
-            let (projection, state) = (row.text(7), row.text(8));
+        // A projection has one live generation, and its rows stand together.
+        for rows in claimed.chunk_by(|a, b| (a.text(7), a.text(8)) == (b.text(7), b.text(8))) {
+            let (projection, state) = (rows[0].text(7), rows[0].text(8));
             if &**state != "live" {
-                drained.superseded += 1;
+                drained.superseded += rows.len() as u64;
                 continue;
             }
-            let version = Version::stored(row.int(1));
-            if row.is_null(3) {
-                return Err(DrainError::NoEvent { stream: stream.clone(), version });
+            if let Some(row) = rows.iter().find(|row| row.is_null(3)) {
+                return Err(DrainError::NoEvent { stream: stream.clone(), version: Version::stored(row.int(1)) });
             }
+            let events: Vec<RecordedEvent> = rows.iter().map(RecordedEvent::from_row).collect();
             let handler = self.store.projection(projection).expect("claimed were those whose handler is here");
-            handler.projection.apply(&RecordedEvent::from_row(row), &mut calls).map_err(|error| DrainError::Apply {
+            handler.projection.apply_all(&events, &mut calls).map_err(|(index, error)| DrainError::Apply {
                 projection: projection.clone(),
-                version,
+                version: events[index].version,
                 error,
             })?;
-            drained.projected += 1;
+            drained.projected += events.len() as u64;
         }
         Ok((drained, calls))
     }

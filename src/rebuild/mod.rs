@@ -8,7 +8,7 @@
 //! 2. **Fence** ([`fence`]): wait until no transaction is left that may have read the old states; such a one may still
 //!    apply to the read model, and record nothing.
 //! 3. **Truncate** the read model.
-//! 4. **Passes** ([`pass`]): persist a snapshot, then replay, by position and in batches, the events that it sees and the last
+//! 4. **Passes** ([`pass`]): write down a snapshot, and replay, by position and in batches, the events that it sees and the last
 //!    one did not, and archive the skip records that appends wrote of them.
 //! 5. **Cutover**: in the transaction of the last batch, the generation goes live. Appends never wait for it: one that read
 //!    *building* before has recorded a skip, which a drain applies.
@@ -59,9 +59,7 @@ statements! {
         open_generation = sql::OPEN_GENERATION,
         list_fence = sql::LIST_FENCE,
         poll_fence = sql::POLL_FENCE,
-        persist_fenced = sql::PERSIST_FENCED,
         enter_replay = sql::ENTER_REPLAY,
-        set_lock_timeout = sql::SET_LOCK_TIMEOUT,
         begin_pass = sql::BEGIN_PASS,
         guard = sql::GUARD,
         read_batch = sql::READ_BATCH,
@@ -276,7 +274,7 @@ impl Rebuilder {
         Ok(report)
     }
 
-    /// One transaction, or the wait for the fence. `progress` changes only with what was committed.
+    /// One transaction, or the wait for the fence. `progress` changes only with what was committed, but for the fence.
     async fn step<S: Session>(
         &self,
         session: &mut S,
@@ -285,25 +283,16 @@ impl Rebuilder {
         retries: u32,
     ) -> Result<(), RebuildError> {
         match progress.phase {
-            Phase::Fencing => {
+            Phase::Fencing if !progress.fenced => {
                 fence::wait(self, session).await?;
-                self.persist_fenced(session, progress).await
+                // Known to this process only, until the truncate writes it: whoever takes over before that waits anew.
+                progress.fenced = true;
+                Ok(())
             }
-            Phase::Truncating => self.truncate(session, progress, retries).await,
-            Phase::Replaying if progress.pass_snapshot.is_none() => pass::begin(self, session, progress).await,
+            Phase::Fencing => self.truncate(session, progress, retries).await,
             Phase::Replaying => pass::batch(self, session, progress, report).await,
             Phase::Done | Phase::Abandoned => Err(RebuildError::TakenOver),
         }
-    }
-
-    async fn persist_fenced<S: Session>(&self, session: &mut S, progress: &mut Progress) -> Result<(), RebuildError> {
-        let answer = session.execute(&self.sql().persist_fenced, &progress.guard(self.name())).await?;
-        if answer.rows.is_empty() {
-            return Err(RebuildError::TakenOver);
-        }
-        progress.fenced = true;
-        progress.phase = Phase::Truncating;
-        Ok(())
     }
 
     /// Nobody but readers can hold a lock on the read model now; who waits for one of them is let go by the timeout.
@@ -316,9 +305,8 @@ impl Rebuilder {
         assert!(progress.fenced, "a truncate before the fence would lose what an append is still applying");
         let sql = self.sql();
         let guard = Call::new(&sql.enter_replay, self.guard(progress));
-        let first = [call(&sql.set_lock_timeout), guard];
-        let (transaction, answers) = Transaction::begin(session, self.store.control(), first).await?;
-        if answers[1].rows.is_empty() {
+        let (transaction, answers) = Transaction::begin(session, self.store.control(), [guard]).await?;
+        if answers[0].rows.is_empty() {
             transaction.rollback().await?;
             return Err(RebuildError::TakenOver);
         }

@@ -31,29 +31,7 @@ use super::{RebuildError, RebuildReport, Rebuilder};
 use crate::event::RecordedEvent;
 use crate::ids::StreamId;
 use crate::session::{Call, Row, Session, Value};
-use crate::transaction::Transaction;
-
-/// Begins the next pass: its snapshot is committed before anything is replayed under it.
-///
-/// The snapshot is that of this statement. It is younger than the fence, because the fence had been committed *and
-/// answered* when the statement was sent; what the row says would not prove that, since it may be younger than the snapshot.
-pub(super) async fn begin<S: Session>(
-    rebuilder: &Rebuilder,
-    session: &mut S,
-    progress: &mut Progress,
-) -> Result<(), RebuildError> {
-    assert!(progress.fenced, "a pass before the fence could not be the last one");
-    let mut params = progress.guard(rebuilder.name());
-    params.push(Value::Text(progress.checkpoint.clone()));
-    let answer = session.execute(&rebuilder.sql().begin_pass, &params).await?;
-    let row = answer.rows.first().ok_or(RebuildError::TakenOver)?;
-    progress.pass = row.int(0);
-    progress.pass_snapshot = Some(row.text(1).clone());
-    progress.cursor = row.int(2);
-    progress.pass_end = row.int(3);
-    progress.batches = 0;
-    Ok(())
-}
+use crate::transaction::{Transaction, setting};
 
 /// What a batch found to do.
 #[derive(Default)]
@@ -84,7 +62,8 @@ impl Events {
     }
 }
 
-/// Replays the next batch, in one transaction; with the pass's last one ends the pass, with the last pass's the rebuild.
+/// Replays the next batch, in one transaction; with the pass's first one begins the pass, with its last one ends it, with the last
+/// pass's the rebuild.
 pub(super) async fn batch<S: Session>(
     rebuilder: &Rebuilder,
     session: &mut S,
@@ -92,15 +71,10 @@ pub(super) async fn batch<S: Session>(
     report: &mut RebuildReport,
 ) -> Result<(), RebuildError> {
     let sql = rebuilder.sql();
-    let guard = Call::new(&sql.guard, rebuilder.guard(progress));
-    let first = [guard, read_batch(rebuilder, progress)];
-    let (mut transaction, answers) = Transaction::begin(session, rebuilder.store.control(), first).await?;
-    if answers[0].rows.is_empty() {
-        transaction.rollback().await?;
-        return Err(RebuildError::TakenOver);
-    }
-    let rows = &answers[1].rows;
-    let batch = match plan(rebuilder, rows) {
+    // What the row is once this is committed.
+    let mut next = progress.clone();
+    let (mut transaction, rows) = read(rebuilder, session, &mut next).await?;
+    let batch = match plan(rebuilder, &rows) {
         Ok(batch) => batch,
         Err(error) => {
             transaction.rollback().await.ok();
@@ -108,10 +82,10 @@ pub(super) async fn batch<S: Session>(
         }
     };
     let pass_ends = rows.len() < rebuilder.options.batch_events as usize;
-    let last_pass = progress.batches == 0 || progress.pass >= i64::from(rebuilder.options.passes_max);
+    let last_pass = next.batches == 0 || next.pass >= i64::from(rebuilder.options.passes_max);
     let (applied, held, last) = (batch.applied, batch.held.streams.len() as u64, batch.last);
-    let mut calls = writes(rebuilder, progress, batch);
-    let generation = [rebuilder.name(), Value::Int(progress.generation)];
+    let mut calls = writes(rebuilder, &next, batch);
+    let generation = [rebuilder.name(), Value::Int(next.generation)];
     match last {
         _ if pass_ends && last_pass => {
             calls.push(Call::new(&sql.finish, generation.clone()));
@@ -122,26 +96,72 @@ pub(super) async fn batch<S: Session>(
                 return Err(RebuildError::NotBuilding(report.generation));
             }
             transaction.commit(Vec::new()).await?;
-            progress.phase = Phase::Done;
+            next.phase = Phase::Done;
         }
         _ if pass_ends => {
             calls.push(Call::new(&sql.end_pass, generation));
             transaction.commit(calls).await?;
-            progress.cursor = progress.pass_end;
-            progress.checkpoint = progress.pass_snapshot.take().expect("a batch is of a pass");
+            next.cursor = next.pass_end;
+            next.checkpoint = next.pass_snapshot.take().expect("a batch is of a pass");
         }
         last => {
             let last = last.expect("a full batch has a last event");
             calls.push(Call::new(&sql.advance, generation.into_iter().chain([Value::Int(last)]).collect::<Vec<_>>()));
             transaction.commit(calls).await?;
-            progress.cursor = last;
+            next.cursor = last;
         }
     }
-    progress.batches += 1;
+    next.batches += 1;
+    *progress = next;
     report.batches += 1;
     report.applied += applied;
     report.held += held;
     Ok(())
+}
+
+/// Begins a batch's transaction and reads its events.
+async fn read<'a, S: Session>(
+    rebuilder: &'a Rebuilder,
+    session: &'a mut S,
+    progress: &mut Progress,
+) -> Result<(Transaction<'a, S>, Vec<Row>), RebuildError> {
+    let control = rebuilder.store.control();
+    if progress.pass_snapshot.is_none() {
+        let (mut transaction, answers) =
+            Transaction::begin(session, control, [begin_pass(rebuilder, progress)]).await?;
+        let Some(row) = answers[0].rows.first() else { return taken_over(transaction).await };
+        progress.pass = row.int(0);
+        progress.pass_snapshot = Some(row.text(1).clone());
+        progress.cursor = row.int(2);
+        progress.pass_end = row.int(3);
+        progress.batches = 0;
+        let mut answers = transaction.send(vec![read_batch(rebuilder, progress)]).await?;
+        return Ok((transaction, answers.remove(0).rows));
+    }
+    let guard = Call::new(&rebuilder.sql().guard, rebuilder.guard(progress));
+    let (transaction, mut answers) =
+        Transaction::begin(session, control, [guard, read_batch(rebuilder, progress)]).await?;
+    if answers[0].rows.is_empty() {
+        return taken_over(transaction).await;
+    }
+    Ok((transaction, answers.remove(1).rows))
+}
+
+/// The guard found no row.
+async fn taken_over<T, S: Session>(transaction: Transaction<'_, S>) -> Result<T, RebuildError> {
+    transaction.rollback().await?;
+    Err(RebuildError::TakenOver)
+}
+
+/// The next pass, and its snapshot, which is that of this statement. It is younger than the fence, because the fence had been
+/// committed *and answered* when the statement was sent; what the row says would not prove that, since it may be younger than the
+/// snapshot. Nothing is replayed under it that is not committed with it.
+fn begin_pass(rebuilder: &Rebuilder, progress: &Progress) -> Call {
+    assert!(progress.fenced, "a pass before the fence could not be the last one");
+    let mut params = progress.guard(rebuilder.name());
+    params.push(Value::Text(progress.checkpoint.clone()));
+    params.push(setting(rebuilder.options.idle_max));
+    Call::new(&rebuilder.sql().begin_pass, params)
 }
 
 fn read_batch(rebuilder: &Rebuilder, progress: &Progress) -> Call {
@@ -165,9 +185,9 @@ fn read_batch(rebuilder: &Rebuilder, progress: &Progress) -> Call {
 /// A record of a lower version holds an event back, unless the event of that record is applied before it in this very batch.
 /// The first event that a batch has of a stream decides for all of them: what is between it and the later ones is in the batch.
 fn plan(rebuilder: &Rebuilder, rows: &[Row]) -> Result<Batch, RebuildError> {
-    let projection = &rebuilder.registered().projection;
     let mut batch = Batch::default();
     let mut held: BTreeMap<StreamId, bool> = BTreeMap::new();
+    let mut events = Vec::with_capacity(rows.len());
     for row in rows {
         let event = RecordedEvent::from_row(row);
         batch.last = Some(event.position.get());
@@ -178,17 +198,19 @@ fn plan(rebuilder: &Rebuilder, rows: &[Row]) -> Result<Batch, RebuildError> {
             batch.held.push(&event);
             continue;
         }
-        projection.apply(&event, &mut batch.calls).map_err(|error| RebuildError::Apply {
-            stream: event.stream_id.clone(),
-            version: event.version,
-            error,
-        })?;
-        batch.applied += 1;
         if has_records {
             let version = event.version.get();
-            batch.recorded.entry(event.stream_id).or_insert((version, version)).1 = version;
+            batch.recorded.entry(event.stream_id.clone()).or_insert((version, version)).1 = version;
         }
+        events.push(event);
     }
+    let applied = rebuilder.registered().projection.apply_all(&events, &mut batch.calls);
+    applied.map_err(|(index, error)| RebuildError::Apply {
+        stream: events[index].stream_id.clone(),
+        version: events[index].version,
+        error,
+    })?;
+    batch.applied = events.len() as u64;
     Ok(batch)
 }
 

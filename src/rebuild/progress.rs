@@ -9,10 +9,8 @@ use crate::session::{Row, Value};
 /// What a rebuild is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// It waits for the transactions that may have read the old states.
+    /// It waits for the transactions that may have read the old states, and then empties the read model.
     Fencing,
-    /// It empties the read model.
-    Truncating,
     /// It replays.
     Replaying,
     /// Its generation went live.
@@ -26,7 +24,6 @@ impl Phase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fencing => "fencing",
-            Self::Truncating => "truncating",
             Self::Replaying => "replaying",
             Self::Done => "done",
             Self::Abandoned => "abandoned",
@@ -34,7 +31,7 @@ impl Phase {
     }
 
     pub(crate) fn parse(text: &str) -> Self {
-        [Self::Fencing, Self::Truncating, Self::Replaying, Self::Done, Self::Abandoned]
+        [Self::Fencing, Self::Replaying, Self::Done, Self::Abandoned]
             .into_iter()
             .find(|phase| phase.as_str() == text)
             .unwrap_or_else(|| panic!("a rebuild's phase is {text:?}, which its table's CHECK does not allow"))
@@ -50,12 +47,13 @@ impl fmt::Display for Phase {
 /// The snapshot of a checkpoint that has replayed nothing: it sees no transaction that can append.
 const NOTHING_REPLAYED: &str = "1:1:";
 
-/// The row, as this rebuild left it with its last commit. Snapshots are kept as PostgreSQL writes them.
+/// The row, as this rebuild left it with its last commit, but for [`Progress::fenced`]. Snapshots are kept as PostgreSQL writes them.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) generation: i64,
     pub(crate) handler_version: i64,
     pub(crate) phase: Phase,
+    /// Whether the fence has passed: as the row says, or as this process has seen and not yet written.
     pub(crate) fenced: bool,
     pub(crate) epoch: i64,
     pub(crate) pass: i64,

@@ -78,29 +78,19 @@ pub(crate) const POLL_FENCE: Text = (
      ORDER BY xid",
 );
 
-/// `$1` projection, `$2` generation, `$3` epoch, `$4` pass, `$5` cursor, here and below.
-pub(crate) const PERSIST_FENCED: Text = (
-    "rebuild.persist_fenced",
-    "UPDATE {schema}.rebuild_progress SET fenced = true, phase = 'truncating', updated_at = now()
-     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'fencing'
-     RETURNING generation",
-);
-
-/// Comes before the TRUNCATE, in its transaction. `$6`: see [`GUARD`].
+/// Comes before the TRUNCATE, in its transaction: the fence has passed. `$1` projection, `$2` generation, `$3` epoch, `$4` pass, `$5`
+/// cursor, here and below. `$6`: see [`GUARD`]. The lock timeout is above the default `deadlock_timeout` (1 s), so that a deadlock is
+/// found and named before it ends the wait.
 pub(crate) const ENTER_REPLAY: Text = (
     "rebuild.enter_replay",
-    "UPDATE {schema}.rebuild_progress SET phase = 'replaying', updated_at = now()
-     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5
-       AND phase = 'truncating' AND fenced
-     RETURNING set_config('idle_in_transaction_session_timeout', $6, true)",
+    "UPDATE {schema}.rebuild_progress SET fenced = true, phase = 'replaying', updated_at = now()
+     WHERE projection = $1 AND generation = $2 AND epoch = $3 AND pass = $4 AND cursor = $5 AND phase = 'fencing'
+     RETURNING set_config('idle_in_transaction_session_timeout', $6, true), set_config('lock_timeout', '2s', true)",
 );
 
-/// Above the default `deadlock_timeout` (1 s), so that a deadlock is found and named before this ends the wait.
-pub(crate) const SET_LOCK_TIMEOUT: Text = ("rebuild.set_lock_timeout", "SET LOCAL lock_timeout = '2s'");
-
-/// Persists the pass's snapshot, before anything is replayed under it, and the positions between which what the pass
-/// owes must lie. What this statement sees is what the snapshot sees: they are one. `$6` is the checkpoint. `OFFSET 0`, because
-/// `min` and `max` would else be looked up in the index by position, past all that is not owed.
+/// The first statement of a pass's first batch. Writes the pass's snapshot, and the positions between which what the pass
+/// owes must lie. What this statement sees is what the snapshot sees: they are one. `$6` is the checkpoint; `$7`: see [`GUARD`].
+/// `OFFSET 0`, because `min` and `max` would else be looked up in the index by position, past all that is not owed.
 pub(crate) const BEGIN_PASS: Text = (
     "rebuild.begin_pass",
     "UPDATE {schema}.rebuild_progress p
@@ -116,10 +106,11 @@ pub(crate) const BEGIN_PASS: Text = (
      ) AS r
      WHERE p.projection = $1 AND p.generation = $2 AND p.epoch = $3 AND p.pass = $4 AND p.cursor = $5
        AND p.phase = 'replaying'
-     RETURNING p.pass, p.pass_snapshot::text, p.cursor, p.pass_end",
+     RETURNING p.pass, p.pass_snapshot::text, p.cursor, p.pass_end,
+               set_config('idle_in_transaction_session_timeout', $7, true)",
 );
 
-/// The first statement of a batch. It holds the row that a takeover needs, so a batch that stalls must not last: the server ends its
+/// The first statement of any other batch. It holds the row that a takeover needs, so a batch that stalls must not last: the server ends its
 /// session after `$6`.
 pub(crate) const GUARD: Text = (
     "rebuild.guard",

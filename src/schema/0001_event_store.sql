@@ -38,7 +38,7 @@ CREATE UNIQUE INDEX generations_one_building ON {schema}.generations (projection
 CREATE TABLE {schema}.rebuild_progress (
     projection text NOT NULL,
     generation bigint NOT NULL,
-    phase text NOT NULL CHECK (phase IN ('fencing', 'truncating', 'replaying', 'done', 'abandoned')),
+    phase text NOT NULL CHECK (phase IN ('fencing', 'replaying', 'done', 'abandoned')),
     fenced boolean NOT NULL DEFAULT false,
     epoch bigint NOT NULL DEFAULT 1,
     pass bigint NOT NULL DEFAULT 0,

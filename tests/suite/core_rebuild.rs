@@ -243,13 +243,14 @@ impl Session for Stalling {
 
 #[tokio::test]
 async fn who_stalls_in_the_middle_of_a_batch_does_not_hold_up_a_takeover() {
-    for after in ["rebuild.guard", "rebuild.enter_replay"] {
+    for after in ["rebuild.enter_replay", "rebuild.begin_pass", "rebuild.guard"] {
         let fixture = Fixture::live().await;
         let mut session = fixture.session().await;
         append(&fixture.store, &mut session, "a", 3).await;
         let (stalled, stalls) = tokio::sync::oneshot::channel();
         let mut stalling = Stalling { session: fixture.session().await, after, stalled: Some(stalled) };
-        let options = RebuildOptions { idle_max: Duration::from_millis(100), ..RebuildOptions::default() };
+        let idle_max = Duration::from_millis(100);
+        let options = RebuildOptions { batch_events: 1, idle_max, ..RebuildOptions::default() };
         let rebuilder = Rebuilder::new(&fixture.store, LEDGER).expect("it is there").with_options(options);
         let takeover = async {
             stalls.await.expect("it stalls");

@@ -79,12 +79,18 @@ fn store() -> EventStore {
 struct Log {
     tables: [TableName; 1],
     apply: Statement,
+    apply_all: Statement,
 }
 
 impl Log {
     fn new() -> Self {
-        let sql = "INSERT INTO verify.applied (stream_id, version) VALUES ($1, $2)";
-        Self { tables: [TableName::new("verify", "applied")], apply: Statement::new("projection.apply", sql) }
+        let one = "INSERT INTO verify.applied (stream_id, version) VALUES ($1, $2)";
+        let all = "INSERT INTO verify.applied (stream_id, version) SELECT * FROM unnest($1::text[], $2::bigint[])";
+        Self {
+            tables: [TableName::new("verify", "applied")],
+            apply: Statement::new("projection.apply", one),
+            apply_all: Statement::new("projection.apply_all", all),
+        }
     }
 }
 
@@ -105,6 +111,19 @@ impl Projection for Log {
         let params = [Value::from(event.stream_id.as_str()), Value::Int(event.version.get())];
         out.push(Call::new(&self.apply, params));
         Ok(())
+    }
+
+    fn apply_all(&self, events: &[RecordedEvent], out: &mut Vec<Call>) -> Result<(), (usize, ApplyError)> {
+        match events {
+            [] => Ok(()),
+            [event] => self.apply(event, out).map_err(|error| (0, error)),
+            events => {
+                let streams = events.iter().map(|event| Value::from(event.stream_id.as_str())).collect();
+                let versions = events.iter().map(|event| Value::Int(event.version.get())).collect();
+                out.push(Call::new(&self.apply_all, [Value::Array(streams), Value::Array(versions)]));
+                Ok(())
+            }
+        }
     }
 }
 
