@@ -525,9 +525,9 @@ impl Server {
 
     /// The rows of a table that a new snapshot would see, in the order in which they were written.
     pub fn committed(&self, table: TableHandle) -> impl Iterator<Item = &[Value]> {
-        let (table, width) = (&self.core.tables[table.0 as usize], self.core.catalog.table(table.0).columns.len());
-        let committed = (0..table.len()).filter(|tuple| table.is_committed(*tuple, &self.core.xacts));
-        committed.map(move |tuple| &table.row(tuple)[..width])
+        let (storage, width) = (self.core.storage_for_others(table.0), self.core.catalog.table(table.0).columns.len());
+        let committed = (0..storage.len()).filter(|tuple| storage.is_committed(*tuple, &self.core.xacts));
+        committed.map(|tuple| storage.row(tuple)).map(move |row| &row[..width.min(row.len())])
     }
 }
 

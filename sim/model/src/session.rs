@@ -464,4 +464,12 @@ impl Core {
     pub(crate) fn put_storage_aside(&mut self, me: u16, table: TableId, storage: Table) {
         self.transaction_mut(me).truncated.push((table, storage));
     }
+
+    /// A table's storage as it is to all but the transaction that has it truncated, if there is one.
+    pub(crate) fn storage_for_others(&self, table: TableId) -> &Table {
+        let open = self.sessions.iter().filter_map(|session| session.transaction.as_ref());
+        // The first that was put aside is what stood there before the transaction.
+        let mut aside = open.flat_map(|transaction| &transaction.truncated);
+        aside.find(|(truncated, _)| *truncated == table).map_or(&self.tables[table as usize], |(_, storage)| storage)
+    }
 }

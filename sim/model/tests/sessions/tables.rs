@@ -2,6 +2,8 @@
 
 use expect_test::expect;
 
+use skiptrace_model::Server;
+
 use crate::check;
 
 #[test]
@@ -70,6 +72,27 @@ fn an_old_snapshot_sees_a_truncated_table_empty() {
               1
         "#]],
     );
+}
+
+/// Nobody else can read the table meanwhile; who looks at it from outside must not take for committed what is not.
+#[test]
+fn what_is_committed_stands_until_a_truncate_is() {
+    let mut server = Server::new();
+    let (a, b) = (server.connect(), server.connect());
+    let mut run = |session, sql: &[&str]| {
+        for sql in sql {
+            let _ = server.query(session, sql);
+            while server.next_woken().is_some() {}
+        }
+        server.committed(server.table("t").expect("the table")).count()
+    };
+    assert_eq!(run(a, &["CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)"]), 2);
+    assert_eq!(run(a, &["BEGIN", "TRUNCATE t", "INSERT INTO t VALUES (3)", "TRUNCATE t"]), 2);
+    assert_eq!(run(b, &["SELECT count(*) FROM t"]), 2, "it waits");
+    assert_eq!(run(a, &["INSERT INTO t VALUES (4)"]), 2);
+    assert_eq!(run(a, &["COMMIT"]), 1);
+    assert_eq!(run(a, &["BEGIN", "ALTER TABLE t ADD COLUMN n int NOT NULL DEFAULT 1"]), 1);
+    assert_eq!(run(a, &["ROLLBACK", "TRUNCATE t"]), 0);
 }
 
 #[test]
