@@ -138,6 +138,26 @@ fn a_violation_is_kept_and_its_line_replays_it() {
     assert!(replayed.out.contains(&timeline), "{timeline}");
 }
 
+/// Of a scenario that has no name here, but a file.
+#[test]
+fn a_stuck_run_is_made_small_and_its_line_replays_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let changes = [("expected = \"violates no_loss\"", "expected = \"holds\""), ("steps_max = 300", "steps_max = 5")];
+    let path = scenario(folder.path(), "too short", "end-race-naive", &changes);
+    let ran = skiptrace(&["verify", &path, "--seeds", "20", "--save", folder.path().to_str().expect("text")]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Stuck, ""), "{}", ran.out);
+    let file = folder.path().join("too short.stuck.toml");
+    assert_eq!(behind(&ran.out, "replay "), format!("skiptrace replay '{}'", file.display()));
+    let text = fs::read_to_string(&file).expect("the schedule");
+    assert_eq!(text.matches("[[actor]]").count(), 1, "one actor alone needs more than 5 steps: {text}");
+    for on in ["model", "postgres"] {
+        let replayed = skiptrace(&["replay", file.to_str().expect("text"), "--on", on]);
+        assert_eq!((replayed.exit, replayed.err.as_str()), (Exit::Stuck, ""), "{}", replayed.out);
+        assert!(replayed.out.contains(": the run is stuck"), "{}", replayed.out);
+        assert!(!replayed.out.contains("not reproduced"), "{}", replayed.out);
+    }
+}
+
 #[test]
 fn a_replay_that_comes_out_differently_is_told() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ground::{AnyDatabase, Ground, protocol_of};
-use super::{Context, Failure};
+use super::{Context, Failure, library};
 use crate::backend::BackendError;
 use crate::exit::Exit;
 use crate::explore::history::History;
@@ -52,7 +52,7 @@ impl Told {
         Ok(Self { history, result, lanes: scenario.actors.iter().map(|actor| actor.name.clone()).collect() })
     }
 
-    /// Makes a run that violates an invariant small.
+    /// Makes a run that violates an invariant, or is stuck, small.
     pub(super) fn shrink(
         ground: &Ground,
         scenario: &Scenario,
@@ -98,7 +98,14 @@ pub(super) fn to_save(
             .filter(|model| saved_verdict(&model.result.end).as_ref() == Some(&verdict))
             .map(|model| model.result.hash),
     };
-    Some(SavedSchedule { scenario: scenario.clone(), schedule, verdict, seed, hash })
+    Some(SavedSchedule { scenario: scenario.clone(), called: called(scenario), schedule, verdict, seed, hash })
+}
+
+/// What finds the scenario again, from the folder where it was found now.
+fn called(scenario: &Scenario) -> String {
+    let found = library().and_then(|library| library.load(&scenario.name));
+    let by_name = found.is_ok_and(|found| Scenario { path: scenario.path.clone(), ..found } == *scenario);
+    if by_name { scenario.name.clone() } else { scenario.path.to_string_lossy().into_owned() }
 }
 
 /// Writes the schedule to `path`, and its timeline beside it.

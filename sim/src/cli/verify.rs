@@ -12,7 +12,6 @@ use super::{Context, Failure, exit_of, library};
 use crate::exit::Exit;
 use crate::explore::RunEnd;
 use crate::explore::pool::{self, Finding, Found, Tally};
-use crate::explore::schedule::Schedule;
 use crate::explore::schedule_file::SEED_MAX;
 use crate::explore::verdict::{Verdict, reported};
 use crate::report::paint::Tone;
@@ -156,18 +155,11 @@ fn keep(
     finding: Finding,
     found: &Found,
 ) -> Result<Option<Saved>, Failure> {
-    let (schedule, told) = match finding {
-        Finding::Violated(_) => Told::shrink(ground, scenario, &found.result)?,
-        Finding::Stuck => {
-            let schedule = Schedule { choices: found.result.schedule.clone(), workload: None };
-            let told = Told::again(ground, scenario, &schedule)?;
-            (schedule, told)
-        }
-    };
+    let (schedule, told) = Told::shrink(ground, scenario, &found.result)?;
     let steps = (found.result.schedule.len(), schedule.choices.len());
     let same = match (&found.result.end, &told.result.end) {
         (RunEnd::Violated(found), RunEnd::Violated(told)) => found.invariant == told.invariant,
-        (RunEnd::Stuck(_), RunEnd::Stuck(_)) => true,
+        (RunEnd::Stuck(found), RunEnd::Stuck(told)) => found.kind == told.kind,
         _ => false,
     };
     let saved = to_save(ground, scenario, schedule, Some(found.seed), &told).filter(|_| same);
@@ -203,7 +195,7 @@ fn tell(explored: &Explored, args: &Verify, context: &mut Context<'_>) {
         context.out.line(&format!("  found     in {count} of {runs} schedules, first with seed {}", found.seed));
         let message = match &found.result.end {
             RunEnd::Violated(violation) => violation.message.as_str(),
-            RunEnd::Stuck(message) => message.as_str(),
+            RunEnd::Stuck(stuck) => stuck.message.as_str(),
             _ => "",
         };
         for (line, label) in wrap(message, 96, 4).iter().zip(iter::once("because").chain(iter::repeat(""))) {
@@ -214,7 +206,11 @@ fn tell(explored: &Explored, args: &Verify, context: &mut Context<'_>) {
         }
     }
     if let Some(Saved { schedule, timeline, steps: (before, after) }) = saved {
-        context.out.line(&format!("  schedule  {} ({before} steps, shrunk to {after})", schedule.display()));
+        let steps = match after {
+            _ if after == before => format!("{before} steps"),
+            _ => format!("{before} steps, shrunk to {after}"),
+        };
+        context.out.line(&format!("  schedule  {} ({steps})", schedule.display()));
         context.out.line(&format!("  timeline  {}", timeline.display()));
         let on = if args.on == On::Postgres { " --on postgres" } else { "" };
         let line = context.replay_line(Path::new(schedule));

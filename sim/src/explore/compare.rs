@@ -134,7 +134,7 @@ impl Judge {
 fn ends_differ(first: &RunResult, second: &RunResult) -> Option<Difference> {
     let same = match (&first.end, &second.end) {
         // Who waits for whom may be told in another order.
-        (RunEnd::Stuck(_), RunEnd::Stuck(_)) => true,
+        (RunEnd::Stuck(one), RunEnd::Stuck(other)) => one.kind == other.kind,
         (RunEnd::Violated(one), RunEnd::Violated(other)) => one.invariant == other.invariant && one.step == other.step,
         (one, other) => one == other,
     };

@@ -16,6 +16,8 @@ pub mod verdict;
 
 pub use run::Runner;
 
+use skiptrace::SqlState;
+
 use crate::backend::BackendError;
 use schedule::Choice;
 
@@ -41,8 +43,8 @@ pub enum RunEnd {
     Completed,
     /// An invariant was violated; the run stopped there.
     Violated(Violation),
-    /// Not everybody can finish: the message says who waits for what.
-    Stuck(String),
+    /// Not everybody can finish.
+    Stuck(Stuck),
     /// The schedule does not fit the scenario any more: which step, what was asked for, what was there.
     Misfit {
         /// Index into the schedule.
@@ -54,6 +56,26 @@ pub enum RunEnd {
     Nondeterministic(String),
     /// The backend failed.
     Failed(BackendError),
+}
+
+/// A run without an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// In which way.
+    pub kind: StuckKind,
+    /// What was expected and what was found, and who waits for whom.
+    pub message: String,
+}
+
+/// See [`Stuck::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StuckKind {
+    /// Nobody can go on, and not everybody is done.
+    Blocked,
+    /// Somebody was answered an error that its protocol does not cope with.
+    GaveUp(SqlState),
+    /// Somebody goes on, and on: the steps that the scenario allows are used up.
+    Endless,
 }
 
 /// A violated invariant.

@@ -9,7 +9,7 @@ use super::milestone::Tracker;
 use super::schedule::Choice;
 use super::schedule_file::choice_text;
 use super::trace::Trace;
-use super::{RunEnd, RunResult, Violation};
+use super::{RunEnd, RunResult, Stuck, StuckKind, Violation};
 use crate::backend::{BackendError, Database, Observation};
 use crate::exec::Executor;
 use crate::exec::executor::Stepped;
@@ -126,7 +126,8 @@ impl<'a, D: Database> Runner<'a, D> {
                 return self.finish();
             }
             if self.schedule.len() >= self.scenario.steps_max as usize {
-                return self.stuck(&format!("expected an end within {} steps; found none", self.scenario.steps_max));
+                let message = format!("expected an end within {} steps; found none", self.scenario.steps_max);
+                return self.stuck(StuckKind::Endless, message);
             }
             let Some(index) = strategy.choose(&self.ready) else {
                 return Ok(self.misfit(strategy.wanted()));
@@ -156,12 +157,13 @@ impl<'a, D: Database> Runner<'a, D> {
         let Some((actor, error)) = self.executor.gave_up() else { return Ok(None) };
         let name = &self.scenario.actors[usize::from(*actor)].name;
         let message = format!("expected {name} to cope with whatever the database answers; it gave up: {error}");
-        self.stuck(&message).map(Some)
+        self.stuck(StuckKind::GaveUp(error.sqlstate()), message).map(Some)
     }
 
     fn finish(&mut self) -> Result<RunEnd, BackendError> {
         if !self.executor.all_done() {
-            return self.stuck("expected everybody to finish; found nobody who can go on");
+            let message = "expected everybody to finish; found nobody who can go on";
+            return self.stuck(StuckKind::Blocked, message.to_owned());
         }
         self.ledger.fill(&self.observation, self.streams.len());
         match invariant::check(When::Eventually, &self.observation, &self.ledger) {
@@ -191,8 +193,7 @@ impl<'a, D: Database> Runner<'a, D> {
         RunEnd::Misfit { step: self.schedule.len(), message }
     }
 
-    fn stuck(&mut self, what: &str) -> Result<RunEnd, BackendError> {
-        let mut message = what.to_owned();
+    fn stuck(&mut self, kind: StuckKind, mut message: String) -> Result<RunEnd, BackendError> {
         if self.executor.work_is_done() {
             message.push_str(" (liveness phase)");
         }
@@ -201,6 +202,6 @@ impl<'a, D: Database> Runner<'a, D> {
             let blockers: Vec<&str> = blockers.iter().map(name).collect();
             message.extend(["; ", name(&actor), " waits for ", &blockers.join(", ")]);
         }
-        Ok(RunEnd::Stuck(message))
+        Ok(RunEnd::Stuck(Stuck { kind, message }))
     }
 }

@@ -46,6 +46,8 @@ const WIDTH: usize = 100;
 pub struct SavedSchedule {
     /// The scenario, with the workload of its own file.
     pub scenario: Scenario,
+    /// What finds it: its name, or the path of its file where a name finds none.
+    pub called: String,
     /// The choices, and the workload that they need.
     pub schedule: Schedule,
     /// What the run came to when it was saved.
@@ -86,7 +88,8 @@ pub fn parse(
     let root = document.root(&tree, "the schedule", &KEYS)?;
     format_version(&root.required("format", "the format's version, 1")?)?;
     let name = root.required("scenario", "the name of a scenario")?;
-    let scenario = find(name.string("the name of a scenario")?).map_err(|message| name.error(message))?;
+    let called = name.string("the name of a scenario")?.to_owned();
+    let scenario = find(&called).map_err(|message| name.error(message))?;
     protocol(&root.required("protocol", "the name of a protocol")?, &scenario, names)?;
     let verdict = verdict(&root, names)?;
     let seed = root.optional("seed").map(|item| item.integer(0..=SEED_MAX)).transpose()?;
@@ -94,7 +97,7 @@ pub fn parse(
     let workload = root.optional("actor").map(|item| workload(&item, &scenario.actors)).transpose()?;
     let table = root.required("schedule", "a table [schedule]")?.table("[schedule]", &["choices"])?;
     let choices = choices(&table.required("choices", "a string of choices")?, &scenario.actors)?;
-    Ok(SavedSchedule { scenario, schedule: Schedule { choices, workload }, verdict, seed, hash })
+    Ok(SavedSchedule { scenario, called, schedule: Schedule { choices, workload }, verdict, seed, hash })
 }
 
 /// TOML's integers end here.
@@ -216,7 +219,7 @@ pub fn choice_text(choice: Choice, actors: &[ActorSpec]) -> String {
 
 /// The file's text, as [`parse`] reads it.
 pub fn write(saved: &SavedSchedule) -> String {
-    let SavedSchedule { scenario, schedule, verdict, seed, hash } = saved;
+    let SavedSchedule { scenario, called, schedule, verdict, seed, hash } = saved;
     let (verdict, step) = match verdict {
         SavedVerdict::Holds => ("holds".to_owned(), None),
         SavedVerdict::Stuck => ("stuck".to_owned(), None),
@@ -226,7 +229,8 @@ pub fn write(saved: &SavedSchedule) -> String {
     let after = step.map_or(String::new(), |step| format!(" after step {step}"));
     let _ = writeln!(text, "# {}: {verdict}{after}.", scenario.name);
     let _ = writeln!(text, "# Make this run again: skiptrace replay FILE [--on postgres]");
-    let _ = writeln!(text, "format = {FORMAT}\nscenario = \"{}\"\nprotocol = \"{}\"", scenario.name, scenario.protocol);
+    let called = called.replace('\\', "\\\\").replace('"', "\\\"");
+    let _ = writeln!(text, "format = {FORMAT}\nscenario = \"{called}\"\nprotocol = \"{}\"", scenario.protocol);
     let _ = writeln!(text, "verdict = \"{verdict}\"");
     if let Some(step) = step {
         let _ = writeln!(text, "step = {step}");

@@ -1,19 +1,22 @@
-//! Shrinking: the same violation with fewer actors, appends, events, faults and context switches.
+//! Shrinking: the same violation, or the same way of being stuck, with fewer actors, appends, events, faults and context switches.
 //!
-//! Greedy: each candidate is run, and kept if it still violates the same invariant and is smaller. First the workload (with what is
-//! left of the schedule, or with a random walk that finds the violation anew), then the choices. What comes out is a schedule that
+//! Greedy: each candidate is run, and kept if it still has the same end and is smaller. First the workload (with what is
+//! left of the schedule, or with a random walk that finds the end anew), then the choices. What comes out is a schedule that
 //! replays exactly, and the workload that it needs if that is less than the scenario's.
+//!
+//! Of a run that does not end, only the workload is made smaller, by random walks: they are fair. With other choices it would soon be
+//! endless because somebody is never chosen, which says nothing about the protocol.
 
 use super::history::History;
 use super::run::Runner;
 use super::schedule::{Act, Choice, Schedule};
-use super::{RunEnd, RunResult};
+use super::{RunEnd, RunResult, StuckKind};
 use crate::backend::{BackendError, Database};
 use crate::protocol::Protocol;
 use crate::scenario::{ActorSpec, Role, Scenario};
 use crate::strategy::{Lenient, RandomWalk, Replay};
 
-/// A violation that is as small as shrinking could make it.
+/// A violation, or a run that is stuck, as small as shrinking could make it.
 #[derive(Clone, Debug)]
 pub struct Counterexample {
     /// What replays it.
@@ -29,7 +32,7 @@ pub struct Counterexample {
 pub struct Effort {
     /// Runs in all.
     pub runs_max: u32,
-    /// Seeds that a smaller workload is given to violate the invariant anew.
+    /// Seeds that a smaller workload is given to come to the same end anew.
     pub seeds_a_workload: u32,
 }
 
@@ -39,7 +42,7 @@ impl Default for Effort {
     }
 }
 
-/// Shrinks `found`, a run of `scenario` that violated an invariant. Gives the database back.
+/// Shrinks `found`, a run of `scenario` that violated an invariant or is stuck. Gives the database back.
 ///
 /// `database` was set up with `protocol.layout(scenario)`.
 pub fn shrink<D: Database>(
@@ -49,13 +52,11 @@ pub fn shrink<D: Database>(
     found: &RunResult,
     effort: Effort,
 ) -> Result<(Counterexample, D), BackendError> {
-    let RunEnd::Violated(violation) = &found.end else {
-        panic!("only a violation can be shrunk, found {:?}", found.end);
-    };
+    let wanted = Wanted::of(&found.end).unwrap_or_else(|| panic!("what is found can be shrunk, not {:?}", found.end));
     let mut search = Search {
         protocol,
         scenario,
-        invariant: violation.invariant,
+        wanted,
         effort,
         runs: 0,
         workload: scenario.actors.clone(),
@@ -64,7 +65,9 @@ pub fn shrink<D: Database>(
     let database = search.shrink_workload(database)?;
     let reduced = search.reduced(search.workload.clone());
     let mut runner = Runner::for_workload(scenario, &reduced, protocol, database)?;
-    search.shrink_choices(&mut runner);
+    if wanted != Wanted::Stuck(StuckKind::Endless) {
+        search.shrink_choices(&mut runner);
+    }
     let mut history = History::default();
     let result = runner.run(0, &mut Replay::new(search.choices.clone()), Some(&mut history));
     let workload = (search.workload != scenario.actors).then_some(search.workload);
@@ -72,13 +75,31 @@ pub fn shrink<D: Database>(
     Ok((Counterexample { schedule, result, history }, runner.into_database()))
 }
 
+/// The end that counts as the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The invariant of this name is violated.
+    Violated(&'static str),
+    Stuck(StuckKind),
+}
+
+impl Wanted {
+    fn of(end: &RunEnd) -> Option<Self> {
+        match end {
+            RunEnd::Violated(violation) => Some(Self::Violated(violation.invariant)),
+            RunEnd::Stuck(stuck) => Some(Self::Stuck(stuck.kind)),
+            RunEnd::Completed | RunEnd::Misfit { .. } | RunEnd::Nondeterministic(_) | RunEnd::Failed(_) => None,
+        }
+    }
+}
+
 struct Search<'a> {
     protocol: &'a dyn Protocol,
     scenario: &'a Scenario,
-    invariant: &'static str,
+    wanted: Wanted,
     effort: Effort,
     runs: u32,
-    /// The smallest so far, and what violates the invariant with it.
+    /// The smallest so far, and what comes to that end with it.
     workload: Vec<ActorSpec>,
     choices: Vec<Choice>,
 }
@@ -93,9 +114,9 @@ impl Search<'_> {
             for candidate in smaller_workloads(&self.workload) {
                 let reduced = self.reduced(candidate);
                 let mut runner = Runner::for_workload(self.scenario, &reduced, self.protocol, database)?;
-                let violating = self.violate(&mut runner);
+                let again = self.end_again(&mut runner);
                 database = runner.into_database();
-                if let Some(choices) = violating {
+                if let Some(choices) = again {
                     self.workload = reduced.actors;
                     self.choices = choices;
                     continue 'smaller;
@@ -108,14 +129,16 @@ impl Search<'_> {
         }
     }
 
-    /// A schedule that violates the invariant with the runner's workload: the present one, or one that a random walk finds.
-    fn violate<D: Database>(&mut self, runner: &mut Runner<'_, D>) -> Option<Vec<Choice>> {
-        let mut lenient = Lenient::default();
-        lenient.set(&self.choices);
-        self.runs += 1;
-        let result = runner.run(0, &mut lenient, None);
-        if self.is_same(&result) {
-            return Some(result.schedule);
+    /// A schedule that comes to the same end with the runner's workload: the present one, or one that a random walk finds.
+    fn end_again<D: Database>(&mut self, runner: &mut Runner<'_, D>) -> Option<Vec<Choice>> {
+        if self.wanted != Wanted::Stuck(StuckKind::Endless) {
+            let mut lenient = Lenient::default();
+            lenient.set(&self.choices);
+            self.runs += 1;
+            let result = runner.run(0, &mut lenient, None);
+            if self.is_same(&result) {
+                return Some(result.schedule);
+            }
         }
         let mut walk = RandomWalk::new();
         for seed in 0..u64::from(self.effort.seeds_a_workload) {
@@ -130,7 +153,7 @@ impl Search<'_> {
 
     fn shrink_choices<D: Database>(&mut self, runner: &mut Runner<'_, D>) {
         let mut lenient = Lenient::default();
-        // The schedule as it is, cut off at the violation.
+        // The schedule as it is, cut off at the end.
         self.attempt(runner, &mut lenient, &self.choices.clone());
         loop {
             let before = measure(&self.choices);
@@ -191,7 +214,7 @@ impl Search<'_> {
         }
     }
 
-    /// Runs a candidate; keeps what came of it if it violates the same invariant and is smaller.
+    /// Runs a candidate; keeps what came of it if that has the same end and is smaller.
     fn attempt<D: Database>(
         &mut self,
         runner: &mut Runner<'_, D>,
@@ -212,7 +235,7 @@ impl Search<'_> {
     }
 
     fn is_same(&self, result: &RunResult) -> bool {
-        matches!(&result.end, RunEnd::Violated(violation) if violation.invariant == self.invariant)
+        Wanted::of(&result.end) == Some(self.wanted)
     }
 }
 
@@ -263,3 +286,6 @@ fn smaller_workloads(actors: &[ActorSpec]) -> Vec<Vec<ActorSpec>> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests;

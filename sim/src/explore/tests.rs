@@ -122,7 +122,11 @@ fn a_schedule_that_does_not_fit_says_where() {
 fn a_run_that_does_not_end_is_stuck() {
     let scenario = Scenario { steps_max: 5, ..scenario("end-race-naive") };
     let result = runner(&scenario).run(0, &mut RandomWalk::new(), None);
-    assert!(matches!(&result.end, RunEnd::Stuck(message) if message.contains("within 5 steps")), "{:?}", result.end);
+    assert!(
+        matches!(&result.end, RunEnd::Stuck(stuck) if stuck.message.contains("within 5 steps")),
+        "{:?}",
+        result.end
+    );
 }
 
 #[test]

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::backend::BackendError;
     use crate::explore::pool::explore;
-    use crate::explore::{RunResult, Violation};
+    use crate::explore::{RunResult, Stuck, StuckKind, Violation};
     use crate::scenario::FaultBudget;
 
     fn scenario(expected: Expected) -> Scenario {
@@ -95,6 +95,10 @@ mod tests {
 
     fn violated(invariant: &'static str) -> RunEnd {
         RunEnd::Violated(Violation { invariant, step: 1, message: String::new() })
+    }
+
+    fn blocked() -> RunEnd {
+        RunEnd::Stuck(Stuck { kind: StuckKind::Blocked, message: "r waits".to_owned() })
     }
 
     /// One run an end, all of which reach `milestones`.
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_expected_violation_counts_before_one_of_a_lower_seed() {
-        let tally = tally(0, &[RunEnd::Stuck(String::new()), violated("order"), violated("loss")]);
+        let tally = tally(0, &[blocked(), violated("order"), violated("loss")]);
         for (expected, verdict, seed) in [
             (violates("loss"), Verdict::Violated("loss"), 2),
             (violates("phantom"), Verdict::Violated("order"), 1),
@@ -142,7 +146,7 @@ mod tests {
         let verdict = Verdict::of(&scenario, &tally(0b11, &[RunEnd::Completed]));
         assert_eq!(verdict, Verdict::Holds);
         assert!(!verdict.is_expected(&scenario));
-        let stuck = tally(0b11, &[RunEnd::Completed, RunEnd::Stuck("r waits".to_owned())]);
+        let stuck = tally(0b11, &[RunEnd::Completed, blocked()]);
         assert_eq!(Verdict::of(&scenario, &stuck), Verdict::Stuck);
     }
 

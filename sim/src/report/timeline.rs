@@ -225,7 +225,7 @@ impl Page {
                 let title = format!("✗ {} is violated after step {}", violation.invariant, violation.step);
                 (title, violation.message.clone())
             }
-            RunEnd::Stuck(message) => ("✗ the run is stuck".to_owned(), message.clone()),
+            RunEnd::Stuck(stuck) => ("✗ the run is stuck".to_owned(), stuck.message.clone()),
             RunEnd::Misfit { step, message } => {
                 (format!("✗ the schedule does not fit its scenario any more, at step {step}"), message.clone())
             }

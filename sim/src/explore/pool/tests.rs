@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::explore::Violation;
+use crate::explore::{Stuck, StuckKind, Violation};
 
 /// A run whose every fact follows from its seed; `what` says how it ends.
 fn result(seed: u64, end: RunEnd) -> RunResult {
@@ -38,7 +38,7 @@ proptest! {
             None => RunEnd::Completed,
             Some(0) => violated("no_loss"),
             Some(1) => violated("no_phantom"),
-            Some(2) => RunEnd::Stuck("r waits for a".to_owned()),
+            Some(2) => RunEnd::Stuck(Stuck { kind: StuckKind::Blocked, message: "r waits for a".to_owned() }),
             Some(_) => RunEnd::Failed(BackendError::Environment(format!("died at {seed}"))),
         };
         prop_assert_eq!(explore_with(jobs, seeds, &end), explore_with(1, seeds, &end));

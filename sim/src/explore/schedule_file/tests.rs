@@ -40,7 +40,11 @@ fn end_race() -> Scenario {
 }
 
 fn find(name: &str) -> Result<Scenario, String> {
-    if name == "end-race" { Ok(end_race()) } else { Err(unknown_name("scenario", name, &["end-race"])) }
+    if name == "end-race" || name.contains('/') {
+        Ok(end_race())
+    } else {
+        Err(unknown_name("scenario", name, &["end-race"]))
+    }
 }
 
 fn read(text: &str) -> Result<SavedSchedule, FileError> {
@@ -55,6 +59,7 @@ fn saved() -> SavedSchedule {
     let choices = vec![choice(0, Act::Step), choice(1, Act::Crash), choice(1, Act::Step), choice(0, Act::LoseAnswer)];
     SavedSchedule {
         scenario: end_race(),
+        called: "end-race".to_owned(),
         schedule: Schedule { choices, workload: Some(workload) },
         verdict: SavedVerdict::Violates { invariant: "no_loss".to_owned(), step: 3 },
         seed: Some(4711),
@@ -287,10 +292,11 @@ fn any_saved() -> impl Strategy<Value = SavedSchedule> {
     ];
     let choices = prop::collection::vec(choice, 1..200);
     let workload = prop::option::of(any_workload());
-    (verdict, prop::option::of(0..=SEED_MAX), any::<Option<u64>>(), choices, workload).prop_map(
-        |(verdict, seed, hash, choices, workload)| {
+    let called = prop_oneof![Just("end-race".to_owned()), r#"[a-z "'\\#é]{0,8}/[a-z "'\\#é]{0,8}\.toml"#];
+    (called, verdict, prop::option::of(0..=SEED_MAX), any::<Option<u64>>(), choices, workload).prop_map(
+        |(called, verdict, seed, hash, choices, workload)| {
             let schedule = Schedule { choices, workload };
-            SavedSchedule { scenario: end_race(), schedule, verdict, seed, hash }
+            SavedSchedule { scenario: end_race(), called, schedule, verdict, seed, hash }
         },
     )
 }

@@ -5,8 +5,8 @@ use skiptrace::Row;
 
 use super::*;
 use crate::backend::BackendError;
-use crate::explore::Violation;
 use crate::explore::schedule::Choice;
+use crate::explore::{Stuck, StuckKind, Violation};
 
 /// Builds a history the way a run would.
 #[derive(Default)]
@@ -144,7 +144,7 @@ fn waits_faults_and_errors_are_told_in_their_lanes() {
         .step(2, "drain.rollback", vec![], tag(Tag::Rollback))
         .record(2, Act::Step, None, Effect::PauseEnded)
         .begin(1, "append.begin");
-    let stuck = RunEnd::Stuck("d waits for a2, a2 is done".to_owned());
+    let stuck = RunEnd::Stuck(Stuck { kind: StuckKind::Blocked, message: "d waits for a2, a2 is done".to_owned() });
     check(
         &["a1", "a2", "d"],
         &story,
