@@ -37,6 +37,7 @@ specs! {
     agree {
         advisory_lock_queue
         advisory_locks
+        change_behind_those_who_share
         deadlock
         deadlock_by_upgrade
         delete_and_insert_again
@@ -44,6 +45,7 @@ specs! {
         foreign_key_actions
         foreign_keys_share_the_key
         foreign_keys_under_repeatable_read
+        key_share_follows_the_row
         lock_and_read_in_one_statement
         locked_for_update_then_changed
         locked_row_is_not_rechecked

@@ -8,6 +8,7 @@
 //! something else.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt::Write;
 
 use proptest::collection::vec;
@@ -119,22 +120,23 @@ fn alternative(
     (schema, sessions, steps): (&Schema, usize, &[Step]),
     server: &Run,
 ) -> Result<(Run, bool), Difference> {
-    let mut scripts = vec![Vec::new()];
+    // Those that need the fewest other alternatives come first.
+    let mut scripts = VecDeque::from([Vec::new()]);
     let mut nearest: Option<Difference> = None;
     for _ in 0..ALTERNATIVES_MAX {
-        let Some(script) = scripts.pop() else { break };
+        let Some(script) = scripts.pop_front() else { break };
         model.database.script_chance(script.clone());
         let run = model.run(schema, sessions, steps);
         let Some(difference) = difference(&run, server) else { return Ok((run, !script.is_empty())) };
         let alternatives = model.database.chances();
         // What came later cannot be why.
         let until = run.chances.get(difference.line).copied().unwrap_or(alternatives.len());
-        for place in (script.len()..until).rev() {
+        for place in script.len()..until {
             for other in 1..alternatives[place] {
                 let mut next = script.clone();
                 next.resize(place, 0);
                 next.push(other);
-                scripts.push(next);
+                scripts.push_back(next);
             }
         }
         if nearest.as_ref().is_none_or(|nearest| nearest.line < difference.line) {

@@ -186,7 +186,7 @@ impl Exec<'_> {
         let keys = &self.core.tables[table as usize].key_columns;
         let sets_key = set.iter().any(|(column, _)| keys.contains(column));
         let strength = if sets_key { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate };
-        let status = self.lock_row(table, tuple, strength, WaitPolicy::Block)?;
+        let status = self.lock_row(table, tuple, strength, WaitPolicy::Block, false)?;
         self.check_isolation(status)?;
         match status {
             RowStatus::Free => {}

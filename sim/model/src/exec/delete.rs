@@ -4,7 +4,7 @@ use crate::catalog::TableId;
 use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, Polled, Stage};
 use crate::mvcc::{NO_TUPLE, TupleId};
-use crate::plan::{Expr, NodeId, Returning, RowLockStrength, SlotId, WaitPolicy};
+use crate::plan::{Expr, NodeId, Returning, RowLockStrength, SlotId};
 
 /// The fields of the node.
 pub(super) struct DeleteNode<'q> {
@@ -34,7 +34,7 @@ impl Exec<'_> {
                 Stage::Write => {
                     let old = self.tuple(target).expect("the target of a DELETE is a tuple");
                     self.core.assign_xid(self.me);
-                    let status = self.claim(table, old, RowLockStrength::Update, WaitPolicy::Block)?;
+                    let status = self.claim(table, old, RowLockStrength::Update)?;
                     self.check_isolation(status)?;
                     self.check_seen(status, table, old)?;
                     self.state(node).stage = match status {
@@ -67,11 +67,8 @@ impl Exec<'_> {
     fn write_end(&mut self, table: TableId, old: TupleId) {
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
-        let header = self.core.tables[table as usize].touch(old);
-        header.xmax = xid;
-        header.cmax = command;
-        header.next = NO_TUPLE;
-        header.key_gone = true;
+        let (storage, xacts) = (&mut self.core.tables[table as usize], &self.core.xacts);
+        storage.end(old, (xid, command), NO_TUPLE, RowLockStrength::Update, xacts);
         self.core.note_written(self.me, table, Some(old), None);
         self.queue_foreign_keys(table, Some(old), None);
     }

@@ -43,7 +43,7 @@ use crate::error::Error;
 use crate::footprint::{Access, Lock};
 use crate::lock::{LockTag, Request, Waiter};
 use crate::message::Message;
-use crate::mvcc::{Snapshot, TupleId};
+use crate::mvcc::{Snapshot, TupleId, Xid};
 use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
 use crate::server::{Answer, CommandTag, Core, Rows};
 use crate::session::Block;
@@ -110,8 +110,6 @@ pub(crate) struct NodeState {
     pub(crate) at: u32,
     pub(crate) end: u32,
     pub(crate) flag: bool,
-    /// Whether the row that is being locked was waited for.
-    pub(crate) waited: bool,
 }
 
 /// What a node does next.
@@ -195,6 +193,8 @@ pub(crate) struct Activation {
     foreign: foreign_key::Queue,
     /// It is a check under REPEATABLE READ: it reads what is committed now, and fails where it would write what the transaction does not see.
     latest: bool,
+    /// The row that it waits for, and who was changing it.
+    waited_for: Option<(TableId, TupleId, Option<Xid>)>,
     budget: Budget,
     affected: u64,
     rows: Vec<Value>,
@@ -257,6 +257,7 @@ impl Activation {
         }
         self.foreign.clear();
         self.latest = false;
+        self.waited_for = None;
         self.budget = Budget::default();
         self.affected = 0;
         if !self.rows.is_empty() {

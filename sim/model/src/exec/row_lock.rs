@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::footprint::{Access, Lock};
 use crate::lock::LockTag;
-use crate::mvcc::{Locker, NO_TUPLE, NO_XID, State, TupleId, Xid};
+use crate::mvcc::{Holder, Holders, NO_TUPLE, NO_XID, State, TupleId, Xid};
 use crate::plan::{Expr, NodeId, RowLockStrength, RowLockTarget, TableLockMode, WaitPolicy};
 
 /// What became of asking for a row.
@@ -27,6 +27,19 @@ pub(super) enum RowStatus {
     Deleted,
     /// It would have to be waited for.
     WouldBlock,
+    /// Others hold it, as strongly or weakly as it may be.
+    Held,
+}
+
+/// A row to be locked that others hold, or have changed.
+struct HeldRow {
+    table: TableId,
+    tuple: TupleId,
+    status: RowStatus,
+    /// What this statement has just waited for, [`crate::exec::Activation::waited_for`].
+    has_waited: Option<(TableId, TupleId, Option<Xid>)>,
+    /// Whether its transaction is one of them.
+    own: bool,
 }
 
 /// Whether two strengths exclude each other.
@@ -60,54 +73,95 @@ impl Exec<'_> {
         xid != NO_XID && self.core.xacts.state(xid) == State::Running && !self.is_own(xid)
     }
 
-    /// The first transaction that holds a row against `strength`, in the order in which they came. Source: PostgreSQL, `DoMultiXactIdWait`.
-    fn holder(&self, table: TableId, tuple: TupleId, strength: RowLockStrength) -> Option<Xid> {
-        let storage = &self.core.tables[table as usize];
-        let header = storage.header(tuple);
-        let changes = excludes(strength, header.xmax_strength()) && self.runs_elsewhere(header.xmax);
-        let against = |lock: &&Locker| excludes(strength, lock.strength) && self.runs_elsewhere(lock.xid);
-        match storage.lockers(tuple).iter().find(against) {
-            Some(locker) if !changes || locker.behind != header.xmax => Some(locker.xid),
-            _ => changes.then_some(header.xmax),
-        }
+    /// Whoever runs beside `self` and holds a row against `strength`, the first of them. Source: PostgreSQL, `Do_MultiXactIdWait`.
+    fn in_the_way(&self, holders: &Holders, strength: RowLockStrength) -> Option<Xid> {
+        let against = |holder: &&Holder| excludes(strength, holder.strength) && self.runs_elsewhere(holder.xid);
+        holders.iter().find(against).map(|holder| holder.xid)
     }
 
-    pub(super) fn own_lock(&self, table: TableId, tuple: TupleId) -> Option<RowLockStrength> {
-        let lockers = self.core.tables[table as usize].lockers(tuple);
-        lockers.iter().filter(|locker| self.is_own(locker.xid)).map(|locker| locker.strength).max()
+    /// Whether somebody else holds a row against `strength`, be it through a change that has been committed. Source: PostgreSQL,
+    /// `DoesMultiXactIdConflict`.
+    fn is_held_against(&self, holders: &Holders, strength: RowLockStrength) -> bool {
+        let xacts = &self.core.xacts;
+        holders.iter().filter(|holder| excludes(strength, holder.strength) && !self.is_own(holder.xid)).any(|holder| {
+            if holder.changes { xacts.state(holder.xid) != State::Aborted } else { !holder.is_over(xacts) }
+        })
     }
 
-    /// Makes sure that nobody else holds a row, waiting as `policy` says. Nothing is written.
+    fn own_lock(&self, holders: &Holders) -> Option<RowLockStrength> {
+        holders.iter().filter(|holder| self.is_own(holder.xid)).map(|holder| holder.strength).max()
+    }
+
+    /// Those who are awake may go first.
+    fn race(&mut self) -> Result<(), Interrupt> {
+        if self.core.locks.lets_others_go_first(self.me) { Err(Interrupt::Wait) } else { Ok(()) }
+    }
+
+    /// Makes sure that a row can be changed, and waits for those who are in the way. Source: PostgreSQL, `heap_update`, `heap_delete`.
     pub(super) fn claim(
         &mut self,
         table: TableId,
         tuple: TupleId,
         strength: RowLockStrength,
-        policy: WaitPolicy,
     ) -> Result<RowStatus, Interrupt> {
         self.core.note_and_hold(self.me, || Lock::Row(table, tuple, strength));
-        loop {
-            let status = self.row_status(table, tuple, strength);
-            let own = if status == RowStatus::Free { self.own_lock(table, tuple) } else { None };
-            if status != RowStatus::Free || own >= Some(strength) {
-                self.core.locks.release_tuple(self.me, table, tuple);
-                return Ok(status);
+        let status = self.row_status(table, tuple);
+        if status == RowStatus::Free && self.core.tables[table as usize].header(tuple).is_untouched() {
+            return Ok(status);
+        }
+        self.race()?;
+        let status = if status == RowStatus::Held { self.claim_held(table, tuple, strength)? } else { status };
+        self.core.locks.release_tuple(self.me, table, tuple);
+        Ok(status)
+    }
+
+    fn claim_held(
+        &mut self,
+        table: TableId,
+        tuple: TupleId,
+        strength: RowLockStrength,
+    ) -> Result<RowStatus, Interrupt> {
+        let holders = self.core.tables[table as usize].holders(tuple);
+        let own = self.own_lock(&holders).is_some();
+        let shares = strength == RowLockStrength::NoKeyUpdate && holders.strongest() == Some(RowLockStrength::KeyShare);
+        let conflicts = if holders.is_multi() { self.is_held_against(&holders, strength) } else { !own && !shares };
+        if conflicts {
+            self.queue_for(table, tuple, strength, own, WaitPolicy::Block)?;
+            if let Some(xid) = self.in_the_way(&holders, strength) {
+                self.wait(LockTag::Xact(xid), TableLockMode::Share)?;
             }
-            let Some(holder) = self.holder(table, tuple, strength) else {
-                self.core.locks.release_tuple(self.me, table, tuple);
-                return Ok(RowStatus::Free);
-            };
-            match policy {
-                WaitPolicy::Block => {}
-                WaitPolicy::SkipLocked => return Ok(RowStatus::WouldBlock),
-                WaitPolicy::NoWait => return Err(self.not_available(table)),
-            }
-            // Who already holds a weaker lock on the row does not queue: it would wait for those that wait for it.
-            let mode = tuple_mode(strength);
-            if own.is_none() && !self.core.locks.lock_tuple(self.me, table, tuple, mode) {
-                self.wait(LockTag::Tuple(table, tuple), mode)?;
-            }
-            self.wait(LockTag::Xact(holder), TableLockMode::Share)?;
+        }
+        Ok(self.changed(table, tuple, &holders))
+    }
+
+    /// What a change that those who held the row may have made means for who comes after them.
+    fn changed(&self, table: TableId, tuple: TupleId, holders: &Holders) -> RowStatus {
+        let changed = holders.change().is_some_and(|change| self.core.xacts.state(change.xid) == State::Committed);
+        match changed {
+            false => RowStatus::Free,
+            true if self.core.tables[table as usize].header(tuple).next == NO_TUPLE => RowStatus::Deleted,
+            true => RowStatus::Updated,
+        }
+    }
+
+    /// The right to be the next to get a row; false: others have it, and are not waited for. Who holds the row itself, `exempt`, does not queue: it
+    /// would wait for those that wait for it. Source: PostgreSQL, `heap_acquire_tuplock`.
+    fn queue_for(
+        &mut self,
+        table: TableId,
+        tuple: TupleId,
+        strength: RowLockStrength,
+        exempt: bool,
+        policy: WaitPolicy,
+    ) -> Result<bool, Interrupt> {
+        let mode = tuple_mode(strength);
+        if exempt || self.core.locks.lock_tuple(self.me, table, tuple, mode) {
+            return Ok(true);
+        }
+        match policy {
+            WaitPolicy::Block => self.wait(LockTag::Tuple(table, tuple), mode).map(|()| true),
+            WaitPolicy::SkipLocked => Ok(false),
+            WaitPolicy::NoWait => Err(self.not_available(table)),
         }
     }
 
@@ -116,89 +170,184 @@ impl Exec<'_> {
         Error::new("55P03", format!("could not obtain lock on row in relation \"{name}\"")).into()
     }
 
-    /// What a row is for this command, holders aside.
-    fn row_status(&self, table: TableId, tuple: TupleId, strength: RowLockStrength) -> RowStatus {
-        let header = self.core.tables[table as usize].header(tuple);
+    /// What a row is for this command. Source: PostgreSQL, `HeapTupleSatisfiesUpdate`.
+    fn row_status(&self, table: TableId, tuple: TupleId) -> RowStatus {
+        let storage = &self.core.tables[table as usize];
+        let header = storage.header(tuple);
         let command = self.act.snapshot.command;
         match self.core.xacts.state(header.xmin) {
             State::Aborted => return RowStatus::Invisible,
             State::Running if !self.is_own(header.xmin) || header.cmin >= command => return RowStatus::Invisible,
             State::Running | State::Committed => {}
         }
-        if header.xmax == NO_XID {
+        if header.is_untouched() {
             return RowStatus::Free;
         }
-        match self.core.xacts.state(header.xmax) {
-            State::Running if self.is_own(header.xmax) && header.cmax >= command => RowStatus::SelfModified,
-            State::Running if self.is_own(header.xmax) => RowStatus::Invisible,
-            State::Aborted | State::Running => RowStatus::Free,
-            State::Committed if !excludes(strength, header.xmax_strength()) => RowStatus::Free,
-            State::Committed if header.next == NO_TUPLE => RowStatus::Deleted,
-            State::Committed => RowStatus::Updated,
+        if header.xmax != NO_XID && self.is_own(header.xmax) {
+            return if header.cmax >= command { RowStatus::SelfModified } else { RowStatus::Invisible };
         }
+        let holders = storage.holders(tuple);
+        // A change that was committed is told only when nobody runs who shares the row.
+        if holders.iter().any(|holder| !holder.is_over(&self.core.xacts)) {
+            return RowStatus::Held;
+        }
+        self.changed(table, tuple, &holders)
     }
 
-    /// Locks a row, waiting as `policy` says.
+    /// Locks a row, waiting as `policy` says; `follow`: its newer versions, too. Source: PostgreSQL, `heap_lock_tuple`.
     pub(super) fn lock_row(
         &mut self,
         table: TableId,
         tuple: TupleId,
         strength: RowLockStrength,
         policy: WaitPolicy,
+        follow: bool,
     ) -> Result<RowStatus, Interrupt> {
-        // The tuple lock is given back by `claim`, before the row is marked; nobody can come in between.
-        let mut status = self.claim(table, tuple, strength, policy)?;
-        if status == RowStatus::Free && strength == RowLockStrength::KeyShare {
-            status = self.share_newer_versions(table, tuple, policy)?;
+        self.core.note_and_hold(self.me, || Lock::Row(table, tuple, strength));
+        let status = self.row_status(table, tuple);
+        let untouched = self.core.tables[table as usize].header(tuple).is_untouched();
+        let status = match status {
+            RowStatus::Held | RowStatus::Updated | RowStatus::Deleted => {
+                self.race()?;
+                let has_waited = self.act.waited_for.take();
+                let own = self.own_lock(&self.core.tables[table as usize].holders(tuple));
+                if own >= Some(strength) {
+                    self.core.locks.release_tuple(self.me, table, tuple);
+                    return Ok(RowStatus::Free);
+                }
+                let row = HeldRow { table, tuple, status, has_waited, own: own.is_some() };
+                let status = self.lock_held(&row, strength, policy, follow)?;
+                self.act.waited_for = None;
+                status
+            }
+            status => status,
+        };
+        if !untouched {
+            self.core.locks.release_tuple(self.me, table, tuple);
         }
-        if status == RowStatus::Free && self.own_lock(table, tuple) < Some(strength) {
+        if status == RowStatus::Free {
             let xid = self.core.assign_xid(self.me);
-            self.core.tables[table as usize].add_locker(tuple, xid, strength, &self.core.xacts);
+            self.core.tables[table as usize].lock(tuple, xid, strength, &self.core.xacts);
         }
         Ok(status)
     }
 
-    /// KEY SHARE can be had on a row that is being updated: the lock is put on its newer versions too, so that nobody takes them away.
-    /// Where a newer version is gone already, so is the row. Source: PostgreSQL, `heap_lock_updated_tuple`, `test_lockmode_for_conflict`.
-    fn share_newer_versions(
+    /// What becomes of locking a row that others hold, or have changed.
+    fn lock_held(
+        &mut self,
+        row: &HeldRow,
+        strength: RowLockStrength,
+        policy: WaitPolicy,
+        follow: bool,
+    ) -> Result<RowStatus, Interrupt> {
+        let HeldRow { table, tuple, status, own, .. } = *row;
+        let storage = &self.core.tables[table as usize];
+        let holders = storage.holders(tuple);
+        let next = storage.header(tuple).next;
+        let change = holders.change().map(|change| change.xid);
+        let strongest = holders.strongest().unwrap_or(RowLockStrength::KeyShare);
+        let follows = follow && change.is_some() && next != NO_TUPLE;
+        let mut free = !holders.is_multi() && own;
+        match strength {
+            RowLockStrength::KeyShare if strongest < RowLockStrength::Update => {
+                if follows {
+                    let status = self.lock_newer_versions(table, next, strength)?;
+                    if status != RowStatus::Free {
+                        return Ok(status);
+                    }
+                }
+                free = true;
+            }
+            RowLockStrength::Share => free |= change.is_none() && strongest <= RowLockStrength::Share,
+            RowLockStrength::NoKeyUpdate if holders.is_multi() => free |= !self.is_held_against(&holders, strength),
+            RowLockStrength::NoKeyUpdate => free |= change.is_none() && strongest == RowLockStrength::KeyShare,
+            RowLockStrength::KeyShare | RowLockStrength::Update => {}
+        }
+        if free {
+            return Ok(RowStatus::Free);
+        }
+        let has_waited = row.has_waited == Some((table, tuple, change));
+        if status != RowStatus::Held && !has_waited {
+            return Ok(status);
+        }
+        // After a wait it goes on as if it had looked at the row before that.
+        self.act.waited_for = Some((table, tuple, change));
+        if status == RowStatus::Held {
+            if !self.queue_for(table, tuple, strength, own, policy)? {
+                return Ok(RowStatus::WouldBlock);
+            }
+            if let Some(xid) = self.in_the_way(&holders, strength) {
+                match policy {
+                    WaitPolicy::Block => self.wait(LockTag::Xact(xid), TableLockMode::Share)?,
+                    WaitPolicy::SkipLocked => return Ok(RowStatus::WouldBlock),
+                    WaitPolicy::NoWait => return Err(self.not_available(table)),
+                }
+            }
+        }
+        if follows {
+            let status = self.lock_newer_versions(table, next, strength)?;
+            if status != RowStatus::Free {
+                return Ok(status);
+            }
+        }
+        Ok(self.changed(table, tuple, &holders))
+    }
+
+    /// Puts a lock on the newer versions of a row, so that nobody takes them away; where one is gone already, so is the row. Waits, whatever the
+    /// statement's policy is. Source: PostgreSQL, `heap_lock_updated_tuple_rec`, `test_lockmode_for_conflict`.
+    fn lock_newer_versions(
         &mut self,
         table: TableId,
-        tuple: TupleId,
-        policy: WaitPolicy,
+        first: TupleId,
+        strength: RowLockStrength,
     ) -> Result<RowStatus, Interrupt> {
-        let mut tuple = tuple;
+        // It has an id before it looks.
+        let xid = self.core.assign_xid(self.me);
+        let mut tuple = first;
         loop {
             let header = *self.core.tables[table as usize].header(tuple);
-            if header.xmax == NO_XID || header.next == NO_TUPLE || self.core.xacts.state(header.xmax) == State::Aborted
-            {
+            if self.core.xacts.state(header.xmin) == State::Aborted {
+                return Ok(RowStatus::Free);
+            }
+            self.core.note_and_hold(self.me, || Lock::Row(table, tuple, strength));
+            let holders = self.core.tables[table as usize].holders(tuple);
+            let mut is_locked = false;
+            for holder in holders.iter() {
+                if self.is_own(holder.xid) {
+                    is_locked = true;
+                    break;
+                }
+                if excludes(strength, holder.strength) {
+                    match self.core.xacts.state(holder.xid) {
+                        State::Running => self.wait(LockTag::Xact(holder.xid), TableLockMode::Share)?,
+                        State::Committed if holder.changes && header.next == NO_TUPLE => return Ok(RowStatus::Deleted),
+                        State::Committed if holder.changes => return Ok(RowStatus::Updated),
+                        State::Committed | State::Aborted => {}
+                    }
+                }
+            }
+            if !is_locked {
+                self.core.tables[table as usize].lock(tuple, xid, strength, &self.core.xacts);
+            }
+            let header = self.core.tables[table as usize].header(tuple);
+            if header.next == NO_TUPLE || self.core.xacts.state(header.xmax) == State::Aborted {
                 return Ok(RowStatus::Free);
             }
             tuple = header.next;
-            self.core.note_and_hold(self.me, || Lock::Row(table, tuple, RowLockStrength::KeyShare));
-            while let Some(holder) = self.holder(table, tuple, RowLockStrength::KeyShare) {
-                if policy != WaitPolicy::Block {
-                    return Err(self.not_available(table));
-                }
-                self.wait(LockTag::Xact(holder), TableLockMode::Share)?;
-            }
-            let header = self.core.tables[table as usize].header(tuple);
-            if header.key_gone && self.core.xacts.state(header.xmax) == State::Committed {
-                return Ok(if header.next == NO_TUPLE { RowStatus::Deleted } else { RowStatus::Updated });
-            }
-            let xid = self.core.assign_xid(self.me);
-            self.core.tables[table as usize].add_locker(tuple, xid, RowLockStrength::KeyShare, &self.core.xacts);
         }
     }
 
     /// Locks the newest version of a row that was updated; none: it was deleted. What was done before a wait is done again after it, and
-    /// comes to the same.
+    /// comes to the same. Source: PostgreSQL, `heapam_tuple_lock`.
     pub(super) fn lock_newest(
         &mut self,
         table: TableId,
         tuple: TupleId,
         strength: RowLockStrength,
         policy: WaitPolicy,
+        follow: bool,
     ) -> Result<Result<TupleId, RowStatus>, Interrupt> {
+        self.race()?;
         let mut tuple = tuple;
         loop {
             self.core.note(|| Access::Take(Lock::Row(table, tuple, RowLockStrength::Update)));
@@ -219,31 +368,12 @@ impl Exec<'_> {
                 }
                 continue;
             }
-            match self.lock_row(table, tuple, strength, policy)? {
+            match self.lock_row(table, tuple, strength, policy, follow)? {
                 RowStatus::Free => return Ok(Ok(tuple)),
                 RowStatus::Updated => {}
                 status => return Ok(Err(status)),
             }
         }
-    }
-
-    /// Who has waited for a row's holder locks the row's newer versions too, and waits for whoever holds those, before it finds out that the row
-    /// that it sees is no longer the newest, which under REPEATABLE READ is an error. Source: PostgreSQL, `heap_lock_tuple`,
-    /// `heap_lock_updated_tuple`.
-    fn wait_for_newer_versions(
-        &mut self,
-        table: TableId,
-        tuple: TupleId,
-        strength: RowLockStrength,
-    ) -> Result<(), Interrupt> {
-        let mut next = self.core.tables[table as usize].header(tuple).next;
-        while next != NO_TUPLE {
-            while let Some(holder) = self.holder(table, next, strength) {
-                self.wait(LockTag::Xact(holder), TableLockMode::Share)?;
-            }
-            next = self.core.tables[table as usize].header(next).next;
-        }
-        Ok(())
     }
 
     /// The error of REPEATABLE READ where READ COMMITTED would go on with a newer version.
@@ -297,18 +427,15 @@ impl Exec<'_> {
     /// Locks one table's row; false: the row is to be left out.
     fn lock_target(&mut self, node: NodeId, target: &RowLockTarget) -> Result<bool, Interrupt> {
         let Some(tuple) = self.tuple(target.slot) else { return Ok(true) };
-        let has_waited = std::mem::replace(&mut self.state(node).waited, true);
-        let status = self.lock_row(target.table, tuple, target.strength, target.wait)?;
-        if has_waited && status == RowStatus::Updated && self.isolation().keeps_snapshot() {
-            self.wait_for_newer_versions(target.table, tuple, target.strength)?;
-        }
-        self.state(node).waited = false;
+        let status = self.lock_row(target.table, tuple, target.strength, target.wait, true)?;
         // Of a deleted row, too, FOR UPDATE says that it was updated (ExecLockRows).
         self.check_isolation(if status == RowStatus::Deleted { RowStatus::Updated } else { status })?;
         if status != RowStatus::Updated {
             return Ok(status == RowStatus::Free);
         }
-        let Ok(newest) = self.lock_newest(target.table, tuple, target.strength, target.wait)? else { return Ok(false) };
+        let Ok(newest) = self.lock_newest(target.table, tuple, target.strength, target.wait, true)? else {
+            return Ok(false);
+        };
         self.bind(target.slot, Slot::Tuple { table: target.table, tuple: newest });
         self.state(node).flag = true;
         Ok(true)

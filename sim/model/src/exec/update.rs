@@ -4,7 +4,7 @@ use crate::catalog::TableId;
 use crate::exec::row_lock::RowStatus;
 use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::footprint::Lock;
-use crate::mvcc::{Locker, State, TupleId};
+use crate::mvcc::TupleId;
 use crate::plan::{
     ALL_COLUMNS, ColumnId, ColumnSet, Expr, NodeId, OWN_ROW, Returning, RowLockStrength, SlotId, WaitPolicy, column_set,
 };
@@ -93,7 +93,7 @@ impl Exec<'_> {
         strength: RowLockStrength,
     ) -> Result<(), Interrupt> {
         let old = self.tuple(target).expect("the target is a tuple");
-        match self.lock_newest(table, old, strength, WaitPolicy::Block)? {
+        match self.lock_newest(table, old, strength, WaitPolicy::Block, false)? {
             Ok(newest) => {
                 self.bind(target, Slot::Tuple { table, tuple: newest });
                 self.state(node).stage = Stage::Recheck;
@@ -152,7 +152,7 @@ impl Exec<'_> {
         } else {
             RowLockStrength::NoKeyUpdate
         };
-        let status = self.claim(table, old, strength, WaitPolicy::Block)?;
+        let status = self.claim(table, old, strength)?;
         Ok((status, strength))
     }
 
@@ -171,32 +171,17 @@ impl Exec<'_> {
     pub(super) fn write_version(&mut self, table: TableId, old: TupleId, written: ColumnSet) -> TupleId {
         let (changes_key, indexed) =
             (self.changes(table, old, written, true), self.changes(table, old, written, false));
-        // Whoever has the row FOR UPDATE and then changes it is taken to have changed its key, when it is over, too.
-        // Source: PostgreSQL, `compute_new_xmax_infomask`: the stronger of the two counts.
-        let key_gone = changes_key || self.own_lock(table, old) == Some(RowLockStrength::Update);
+        let strength = if changes_key { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate };
         let xid = self.core.assign_xid(self.me);
         let command = self.core.transaction(self.me).command;
         let place = super::place(OWN_ROW);
         let storage = &mut self.core.tables[table as usize];
         let new = storage.append(xid, command, !indexed, &mut self.act.values[place]);
-        let header = storage.touch(old);
-        header.xmax = xid;
-        header.cmax = command;
-        header.next = new;
-        header.key_gone = key_gone;
+        let shared = storage.end(old, (xid, command), new, strength, &self.core.xacts);
         self.core.note_written(self.me, table, Some(old), Some(new));
-        let storage = &mut self.core.tables[table as usize];
-        // Those who share the row go on sharing it in its new version.
-        if !storage.lockers(old).is_empty() {
-            let lockers: smallvec::SmallVec<[Locker; 2]> = storage.lockers(old).into();
-            for locker in lockers {
-                if self.core.xacts.state(locker.xid) != State::Running {
-                    continue;
-                }
-                self.core.tables[table as usize].add_locker(new, locker.xid, locker.strength, &self.core.xacts);
-                let session = self.core.xacts.session(locker.xid);
-                self.core.note_held(session, Lock::Row(table, new, locker.strength));
-            }
+        for holder in shared.iter() {
+            let session = self.core.xacts.session(holder.xid);
+            self.core.note_held(session, Lock::Row(table, new, holder.strength));
         }
         self.queue_foreign_keys(table, Some(old), Some(new));
         new

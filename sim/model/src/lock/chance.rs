@@ -2,7 +2,8 @@
 //!
 //! Several whose waits are over at the same time go on as their processes are scheduled; and of the waiters in a cycle, the one whose
 //! `deadlock_timeout` passes first looks for it. The model takes the first alternative, those who came first and whoever closed the cycle, unless it was
-//! told otherwise. That statements of several processes are executed piece by piece, in turns, is no alternative here.
+//! told otherwise. Processes run side by side: so where one of several that are awake comes to a row that others hold or have changed, it may be overtaken
+//! there.
 
 use super::{End, Locks};
 use crate::mvcc::Xacts;
@@ -45,6 +46,16 @@ impl Locks {
             _ => 0,
         };
         self.granted.remove(next)
+    }
+
+    /// Whether a session that runs is overtaken by others that are awake: then it goes on after one of them.
+    pub(crate) fn lets_others_go_first(&mut self, session: u16) -> bool {
+        let Some(chance) = self.chance.as_mut().filter(|_| !self.granted.is_empty()) else { return false };
+        let overtaken = chance.draw(2) == 1;
+        if overtaken {
+            self.granted.push_back((session, End::Granted));
+        }
+        overtaken
     }
 
     /// Looks for a deadlock where `session` has just begun to wait; false: it is the victim. Another one in the cycle may be, or may stand in a queue whose

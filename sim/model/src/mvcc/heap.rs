@@ -3,8 +3,7 @@
 //! [`Table::keep`] makes a base of what is committed: dead versions go, living ones are frozen. [`Table::reset`] takes back everything
 //! since: it cuts the lists off and mends the few headers of the base that were written to.
 
-use smallvec::SmallVec;
-
+use super::holders::{Holder, Holders};
 use super::index::Index;
 use super::xid::{FROZEN_XID, NO_XID, State, Xacts, Xid};
 use crate::plan::{ColumnId, RowLockStrength};
@@ -16,7 +15,7 @@ pub(crate) type TupleId = u32;
 /// No tuple.
 pub(crate) const NO_TUPLE: TupleId = TupleId::MAX;
 
-const NO_LOCKERS: u32 = u32::MAX;
+const NO_HOLDERS: u32 = u32::MAX;
 
 /// What is known of a tuple version beside its values.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +28,10 @@ pub(crate) struct Header {
     pub(crate) cmax: u32,
     /// The version that `xmax` put in its place; none where it deleted.
     pub(crate) next: TupleId,
-    lockers: u32,
+    /// Where those stand who hold it, if there are others than `xmax`.
+    holders: u32,
     /// `xmax` deleted it or changed a key column: this excludes even KEY SHARE.
-    pub(crate) key_gone: bool,
+    key_gone: bool,
     /// No index names it: it is found through the version before it (a heap-only tuple).
     pub(crate) heap_only: bool,
     touched: bool,
@@ -45,26 +45,17 @@ impl Header {
             xmax: NO_XID,
             cmax: 0,
             next: NO_TUPLE,
-            lockers: NO_LOCKERS,
+            holders: NO_HOLDERS,
             key_gone: false,
             heap_only,
             touched: false,
         }
     }
 
-    /// How strongly `xmax` holds the row.
-    pub(crate) fn xmax_strength(&self) -> RowLockStrength {
-        if self.key_gone { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate }
+    /// Whether nobody has changed the row since, or tried to, or locked it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.xmax == NO_XID && self.holders == NO_HOLDERS
     }
-}
-
-/// A row lock that writes no new version.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Locker {
-    pub(crate) xid: Xid,
-    pub(crate) strength: RowLockStrength,
-    /// Who was changing the row when it was locked: that one is waited for first.
-    pub(crate) behind: Xid,
 }
 
 /// A table's storage.
@@ -79,7 +70,7 @@ pub(crate) struct Table {
     pub(crate) key_columns: Vec<ColumnId>,
     /// Columns that any index uses: an update of one of them is entered into the indexes.
     pub(crate) indexed_columns: Vec<ColumnId>,
-    lockers: Vec<SmallVec<[Locker; 2]>>,
+    holders: Vec<Holders>,
     /// How many versions the base has, and which of them have been written to since.
     kept: u32,
     touched: Vec<TupleId>,
@@ -152,30 +143,67 @@ impl Table {
         header
     }
 
-    /// The row locks on a version, ended ones included.
-    pub(crate) fn lockers(&self, tuple: TupleId) -> &[Locker] {
-        match self.headers[tuple as usize].lockers {
-            NO_LOCKERS => &[],
-            list => &self.lockers[list as usize],
+    /// Those who hold a version, some of whom may have ended.
+    pub(crate) fn holders(&self, tuple: TupleId) -> Holders {
+        let header = self.header(tuple);
+        if header.holders != NO_HOLDERS {
+            return self.holders[header.holders as usize].clone();
+        }
+        if header.xmax == NO_XID {
+            return Holders::default();
+        }
+        let strength = if header.key_gone { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate };
+        Holders::one(Holder { xid: header.xmax, strength, changes: true })
+    }
+
+    fn set_holders(&mut self, tuple: TupleId, holders: Holders) {
+        let next = u32::try_from(self.holders.len()).expect("fewer than 2^32 locked rows");
+        let header = self.touch(tuple);
+        if header.holders == NO_HOLDERS {
+            header.holders = next;
+            self.holders.push(holders);
+        } else {
+            let place = header.holders as usize;
+            self.holders[place] = holders;
         }
     }
 
-    /// Adds a row lock behind all others, and forgets those whose transactions have ended. Source: PostgreSQL, `MultiXactIdExpand`.
-    pub(crate) fn add_locker(&mut self, tuple: TupleId, xid: Xid, strength: RowLockStrength, xacts: &Xacts) {
-        let next = u32::try_from(self.lockers.len()).expect("fewer than 2^32 locked rows");
+    /// Locks a version for `xid`.
+    pub(crate) fn lock(&mut self, tuple: TupleId, xid: Xid, strength: RowLockStrength, xacts: &Xacts) {
+        let mut holders = self.holders(tuple);
+        holders.add(Holder { xid, strength, changes: false }, xacts);
+        if holders.change().is_none() {
+            // A change that was rolled back is forgotten.
+            let header = self.touch(tuple);
+            (header.xmax, header.next, header.key_gone) = (NO_XID, NO_TUPLE, false);
+        }
+        self.set_holders(tuple, holders);
+    }
+
+    /// Ends a version: `xid` deletes the row, or puts `next` in its place. Those who share the row are given back: they go on sharing it there.
+    pub(crate) fn end(
+        &mut self,
+        tuple: TupleId,
+        (xid, command): (Xid, u32),
+        next: TupleId,
+        strength: RowLockStrength,
+        xacts: &Xacts,
+    ) -> Holders {
+        let mut shared = Holders::default();
+        let mut key_gone = strength == RowLockStrength::Update;
+        if !self.header(tuple).is_untouched() {
+            let mut holders = self.holders(tuple);
+            shared = holders.of_new_version(xacts);
+            holders.add(Holder { xid, strength, changes: true }, xacts);
+            key_gone = holders.change().is_some_and(|change| change.strength == RowLockStrength::Update);
+            self.set_holders(tuple, holders);
+        }
+        if next != NO_TUPLE && !shared.is_empty() {
+            self.set_holders(next, shared.clone());
+        }
         let header = self.touch(tuple);
-        if header.lockers == NO_LOCKERS {
-            header.lockers = next;
-            self.lockers.push(SmallVec::new());
-        }
-        let header = &self.headers[tuple as usize];
-        let behind =
-            if header.xmax != NO_XID && xacts.state(header.xmax) == State::Running { header.xmax } else { NO_XID };
-        let list = &mut self.lockers[header.lockers as usize];
-        list.retain(|old| xacts.state(old.xid) == State::Running);
-        if !list.iter().any(|old| old.xid == xid && old.strength == strength) {
-            list.push(Locker { xid, strength, behind });
-        }
+        (header.xmax, header.cmax, header.next, header.key_gone) = (xid, command, next, key_gone);
+        shared
     }
 
     /// Makes what is committed the base of the resets to come. No transaction is open.
@@ -201,7 +229,7 @@ impl Table {
         self.headers.truncate(kept as usize);
         self.headers.fill(Header::new(FROZEN_XID, 0, false));
         self.values.truncate(kept as usize * self.stride);
-        self.lockers.clear();
+        self.holders.clear();
         self.touched.clear();
         self.kept = kept;
         for (index, entries) in self.indexes.iter_mut().zip(entries) {
@@ -226,7 +254,7 @@ impl Table {
         let kept = self.kept as usize;
         self.headers.truncate(kept);
         self.values.truncate(kept * self.stride);
-        self.lockers.clear();
+        self.holders.clear();
         while let Some(tuple) = self.touched.pop() {
             self.headers[tuple as usize] = Header::new(FROZEN_XID, 0, false);
         }

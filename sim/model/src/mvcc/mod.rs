@@ -5,12 +5,14 @@
 //! nothing: it only marks its ids as aborted. Source: PostgreSQL, `src/backend/access/heap/heapam_visibility.c`.
 
 mod heap;
+mod holders;
 mod index;
 mod serial;
 mod snapshot;
 mod xid;
 
-pub(crate) use heap::{Locker, NO_TUPLE, Table, TupleId};
+pub(crate) use heap::{NO_TUPLE, Table, TupleId};
+pub(crate) use holders::{Holder, Holders};
 pub(crate) use index::Index;
 pub(crate) use serial::Serializable;
 pub(crate) use snapshot::Snapshot;
