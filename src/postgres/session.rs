@@ -45,6 +45,8 @@ enum Kind {
     Rollback,
     /// ROLLBACK TO: a failed transaction goes on.
     RollbackTo,
+    /// PREPARE TRANSACTION: it is the session's no more.
+    Prepare,
     Other,
 }
 
@@ -109,7 +111,7 @@ impl PostgresSession {
             Ok(reply) => reply,
             Err(error) => {
                 // A COMMIT that fails (a deferred constraint) ends the transaction too.
-                if kind == Kind::Commit {
+                if matches!(kind, Kind::Commit | Kind::Prepare) {
                     self.transaction = TransactionState::None;
                 }
                 self.transaction.fail();
@@ -120,12 +122,13 @@ impl PostgresSession {
             Kind::Begin => Tag::Begin,
             Kind::Commit if self.transaction == TransactionState::Failed => Tag::Rollback,
             Kind::Commit => Tag::Commit,
+            Kind::Prepare if self.transaction != TransactionState::Open => Tag::Rollback,
             Kind::Rollback | Kind::RollbackTo => Tag::Rollback,
-            Kind::Other => Tag::Other,
+            Kind::Prepare | Kind::Other => Tag::Other,
         };
         match kind {
             Kind::Begin | Kind::RollbackTo => self.transaction = TransactionState::Open,
-            Kind::Commit | Kind::Rollback => self.transaction = TransactionState::None,
+            Kind::Commit | Kind::Prepare | Kind::Rollback => self.transaction = TransactionState::None,
             Kind::Other => {}
         }
         Ok(Answer { tag, affected: reply.affected, rows: reply.rows })
@@ -201,9 +204,13 @@ impl Kind {
     fn of(sql: &str) -> Self {
         let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         let first = words.next().unwrap_or_default().to_ascii_uppercase();
+        let second = words.clone().next().unwrap_or_default();
+        let is_next = |word| second.eq_ignore_ascii_case(word);
         match first.as_str() {
             "BEGIN" | "START" => Self::Begin,
+            "COMMIT" | "ROLLBACK" if is_next("PREPARED") => Self::Other,
             "COMMIT" | "END" => Self::Commit,
+            "PREPARE" if is_next("TRANSACTION") => Self::Prepare,
             "ROLLBACK" if words.any(|word| word.eq_ignore_ascii_case("TO")) => Self::RollbackTo,
             "ROLLBACK" | "ABORT" => Self::Rollback,
             _ => Self::Other,

@@ -54,6 +54,7 @@ specs! {
         on_conflict_do_update_waits
         on_conflict_under_repeatable_read
         partial_unique_index
+        prepared_transactions
         recheck_sees_a_moved_key
         repeatable_read_lost_update
         row_holders_in_their_order

@@ -47,6 +47,10 @@ impl Outbox {
         (self.notifies.len(), self.listens.len())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mark() == (0, 0)
+    }
+
     pub(crate) fn roll_back_to(&mut self, (notifies, listens): (usize, usize)) {
         self.notifies.truncate(notifies);
         self.listens.truncate(listens);

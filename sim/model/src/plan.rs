@@ -56,8 +56,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Whether a failed transaction block takes it.
     pub(crate) fn ends_failure(&self) -> bool {
-        use Utility::{Commit, Rollback, RollbackTo};
-        matches!(self.body, Body::Utility(Commit | Rollback | RollbackTo(_)))
+        use Utility::{Commit, Prepare, Rollback, RollbackTo};
+        matches!(self.body, Body::Utility(Commit | Prepare(_) | Rollback | RollbackTo(_)))
     }
 }
 
@@ -372,6 +372,13 @@ pub(crate) enum Utility {
     Savepoint(SmolStr),
     RollbackTo(SmolStr),
     Release(SmolStr),
+    /// PREPARE TRANSACTION.
+    Prepare(SmolStr),
+    /// COMMIT PREPARED, ROLLBACK PREPARED.
+    FinishPrepared {
+        gid: SmolStr,
+        commit: bool,
+    },
     /// SET TRANSACTION.
     SetTransaction(TransactionModes),
     /// SET and SET LOCAL of a known setting.

@@ -223,15 +223,9 @@ impl Server {
 
     /// Opens a session.
     pub fn connect(&mut self) -> SessionId {
-        let free = self.core.sessions.iter().position(|session| !session.connected);
-        let number = free.unwrap_or(self.core.sessions.len());
-        if free.is_none() {
-            self.core.sessions.push(Session::default());
-            self.core.locks.set_sessions(self.core.sessions.len());
-            self.core.names.add_session();
-        }
-        self.core.sessions[number].connected = true;
-        SessionId(u32::try_from(number).expect("fewer than 2^16 sessions"))
+        let number = self.core.free_session();
+        self.core.session_mut(number).connected = true;
+        SessionId(number.into())
     }
 
     /// Closes a session: what it waits for is forgotten, its transaction is rolled back, its locks are released.
@@ -414,9 +408,10 @@ impl Server {
         self.core.session(session.number()).waiting.as_ref().is_some_and(|waiting| !waiting.paused)
     }
 
-    /// The sessions that a waiting session waits for, as `pg_blocking_pids` lists them.
+    /// The sessions that a waiting session waits for, as `pg_blocking_pids` lists them, but for prepared transactions, which have no session.
     pub fn blockers(&self, session: SessionId) -> Vec<SessionId> {
-        let blockers = self.core.locks.blockers(session.number(), &self.core.xacts);
+        let mut blockers = self.core.locks.blockers(session.number(), &self.core.xacts);
+        blockers.retain(|blocker| self.core.session(*blocker).connected);
         blockers.into_iter().map(|blocker| SessionId(u32::from(blocker))).collect()
     }
 
@@ -532,6 +527,18 @@ impl Server {
 }
 
 impl Core {
+    /// The number of a session that is neither connected nor the place of a prepared transaction.
+    pub(crate) fn free_session(&mut self) -> u16 {
+        let free = self.sessions.iter().position(|session| !session.connected && session.transaction.is_none());
+        let number = free.unwrap_or(self.sessions.len());
+        if free.is_none() {
+            self.sessions.push(Session::default());
+            self.locks.set_sessions(self.sessions.len());
+            self.names.set_sessions(self.sessions.len());
+        }
+        u16::try_from(number).expect("fewer than 2^16 sessions")
+    }
+
     /// A statement that cannot be compiled fails as one that cannot be executed.
     pub(crate) fn fail_to_compile(&mut self, me: u16, error: Error) -> Error {
         let failed = self.session(me).transaction.as_ref().is_some_and(|open| open.failed);

@@ -87,6 +87,8 @@ pub(crate) struct Transaction {
     pub(crate) snapshot: Option<Snapshot>,
     /// When it began.
     pub(crate) started: i64,
+    /// Its identifier, once it is prepared.
+    pub(crate) gid: Option<SmolStr>,
     savepoints: Vec<Savepoint>,
     /// The catalog before its first DDL.
     catalog: Option<Catalog>,
@@ -170,6 +172,7 @@ impl Transaction {
         self.xids.clear();
         self.snapshot = None;
         self.started = started;
+        self.gid = None;
         self.savepoints.clear();
         self.catalog = None;
         self.truncated.clear();
@@ -185,6 +188,24 @@ impl Transaction {
         self.block = Block::Explicit;
         self.isolation = modes.isolation.unwrap_or(Isolation::ReadCommitted);
         self.read_only = modes.read_only.unwrap_or(false);
+    }
+
+    /// Whether it has changed the catalog.
+    pub(crate) fn has_ddl(&self) -> bool {
+        self.catalog.is_some()
+    }
+
+    /// The ids that it holds locks on: a savepoint's part gives its lock back when it is released. Source: PostgreSQL,
+    /// `CommitSubTransaction`.
+    pub(crate) fn locked_xids(&self) -> impl Iterator<Item = Xid> {
+        let parts = self.savepoints.iter().map(|savepoint| savepoint.xid);
+        std::iter::once(self.xid).chain(parts).filter(|xid| *xid != NO_XID)
+    }
+
+    /// It is prepared: from now on it has this identifier, and no savepoint.
+    pub(crate) fn become_prepared(&mut self, gid: SmolStr) {
+        self.gid = Some(gid);
+        self.savepoints.clear();
     }
 
     /// The ids that it has.

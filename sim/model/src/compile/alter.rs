@@ -71,6 +71,8 @@ impl Builder<'_> {
             Own::AlterSequence { schema, name, if_exists, changes } => {
                 self.alter_sequence(schema.as_ref(), name, *if_exists, *changes)
             }
+            Own::Prepare { gid } => Ok(Utility::Prepare(gid.clone())),
+            Own::FinishPrepared { gid, commit } => Ok(Utility::FinishPrepared { gid: gid.clone(), commit: *commit }),
         }
     }
 

@@ -114,6 +114,24 @@ impl Core {
                 self.release(me, name)?;
                 Ok(done(CommandTag::Other("RELEASE")))
             }
+            Utility::Prepare(gid) => {
+                match self.transaction(me).block {
+                    Block::Single => return Ok(self.end_block(me, false)),
+                    Block::Implicit => self.warn(me, "there is no transaction in progress"),
+                    Block::Explicit if self.transaction(me).failed => return Ok(self.end_block(me, false)),
+                    Block::Explicit => {}
+                }
+                self.prepare_transaction(me, gid)?;
+                Ok(done(CommandTag::Other("PREPARE TRANSACTION")))
+            }
+            Utility::FinishPrepared { gid, commit } => {
+                let tag = if *commit { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" };
+                if self.transaction(me).block != Block::Single {
+                    return Err(Error::new("25001", format!("{tag} cannot run inside a transaction block")).into());
+                }
+                self.finish_prepared(gid, *commit)?;
+                Ok(done(CommandTag::Other(tag)))
+            }
             Utility::SetTransaction(modes) => {
                 self.warn_outside_block(me, "SET TRANSACTION");
                 self.set_transaction(me, *modes)?;

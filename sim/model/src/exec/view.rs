@@ -56,9 +56,11 @@ impl Names {
         }
     }
 
-    /// The names of one more session.
-    pub(crate) fn add_session(&mut self) {
-        self.sessions.push(format!("{}/1", self.sessions.len() + 3).into());
+    /// The names of so many sessions.
+    pub(crate) fn set_sessions(&mut self, sessions: usize) {
+        while self.sessions.len() < sessions {
+            self.sessions.push(format!("{}/1", self.sessions.len() + 3).into());
+        }
     }
 }
 
@@ -114,10 +116,13 @@ impl Core {
                 self.relation_row(&Row { session: me, mode: *mode, granted: true }, *table, into);
             }
             let own = Row { session: me, mode: TableLockMode::Exclusive, granted: true };
-            self.row(&own, LockedThing::Virtual, into);
-            for xid in transaction.xids() {
+            // A prepared transaction keeps the virtual id of its session, which is over.
+            if transaction.gid.is_none() {
+                self.row(&own, LockedThing::Virtual, into);
+            }
+            for xid in transaction.locked_xids() {
                 let own = Row { session: me, mode: TableLockMode::Exclusive, granted: true };
-                self.row(&own, LockedThing::Xact(*xid), into);
+                self.row(&own, LockedThing::Xact(xid), into);
             }
         }
         for lock in &self.locks.tuples {
@@ -145,6 +150,7 @@ impl Core {
     fn row(&self, row: &Row, thing: LockedThing, into: &mut Vec<Value>) {
         let names = &self.names;
         let own_virtual = &names.sessions[usize::from(row.session)];
+        let connected = self.session(row.session).connected;
         let (name, relation, virtual_xid, xid) = match thing {
             LockedThing::Relation(table) => {
                 (&names.relation, Value::Int(Catalog::oid(table)), Value::Null, Value::Null)
@@ -167,7 +173,7 @@ impl Core {
         into.push(virtual_xid);
         into.push(xid);
         into.push(Value::Text(own_virtual.clone()));
-        into.push(Value::Int(crate::exec::process_id(row.session)));
+        into.push(if connected { Value::Int(crate::exec::process_id(row.session)) } else { Value::Null });
         into.push(Value::Text(names.modes[row.mode as usize].clone()));
         into.push(Value::Bool(row.granted));
     }

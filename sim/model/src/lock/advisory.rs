@@ -110,6 +110,16 @@ impl Locks {
         self.drop_unheld(session);
     }
 
+    /// Gives what a transaction holds to another session; false, and nothing is done: the session holds some of it, too.
+    pub(super) fn hand_over_advisory(&mut self, from: u16, to: u16) -> bool {
+        let own = |holder: &&mut Holder| holder.session == from && holder.by_transaction > 0;
+        if self.advisory.iter_mut().filter(own).any(|holder| holder.by_session > 0) {
+            return false;
+        }
+        self.advisory.iter_mut().filter(own).for_each(|holder| holder.session = to);
+        true
+    }
+
     fn drop_unheld(&mut self, session: u16) {
         let unheld =
             |holder: &Holder| holder.session == session && holder.by_session == 0 && holder.by_transaction == 0;

@@ -199,6 +199,15 @@ impl Locks {
         }
     }
 
+    /// Gives what a transaction holds to another session, which holds nothing; false: see [`Locks::hand_over_advisory`].
+    pub(crate) fn hand_over(&mut self, from: u16, to: u16) -> bool {
+        if !self.hand_over_advisory(from, to) {
+            return false;
+        }
+        self.held.swap(usize::from(from), usize::from(to));
+        true
+    }
+
     /// A transaction, or a savepoint's part of one, has ended.
     pub(crate) fn end_xact(&mut self, xid: Xid) {
         if !self.waiters.is_empty() {

@@ -96,6 +96,11 @@ impl Xacts {
         self.known[xid as usize].state
     }
 
+    /// From now on the transaction with this id is another session's.
+    pub(crate) fn hand_over(&mut self, xid: Xid, to: u16) {
+        self.known[xid as usize].session = to;
+    }
+
     pub(crate) fn session(&self, xid: Xid) -> u16 {
         self.known[xid as usize].session
     }

@@ -50,9 +50,9 @@ pub(crate) enum Parsed {
 
 /// The only statement of `sql`.
 pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
-    let alters =
-        sql.len() <= TEXT_MAX && sql.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("alter"));
-    if alters && let Some(own) = own::own(&tokens(sql)?)? {
+    let starts = |word: &str| sql.trim_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let maybe_own = sql.len() <= TEXT_MAX && ["alter", "prepare", "commit", "rollback"].into_iter().any(starts);
+    if maybe_own && let Some(own) = own::own(&tokens(sql)?)? {
         return Ok(Parsed::Own(own));
     }
     let mut statements = parse(sql)?;

@@ -9,7 +9,20 @@ use crate::error::Error;
 /// A statement of these.
 #[derive(Clone, Debug)]
 pub(crate) enum Own {
-    AlterSequence { schema: Option<SmolStr>, name: SmolStr, if_exists: bool, changes: SequenceChanges },
+    AlterSequence {
+        schema: Option<SmolStr>,
+        name: SmolStr,
+        if_exists: bool,
+        changes: SequenceChanges,
+    },
+    /// PREPARE TRANSACTION, and what ends it.
+    Prepare {
+        gid: SmolStr,
+    },
+    FinishPrepared {
+        gid: SmolStr,
+        commit: bool,
+    },
 }
 
 /// What ALTER SEQUENCE says; none: not said.
@@ -35,6 +48,14 @@ pub(super) fn own(tokens: &[TokenWithSpan]) -> Result<Option<Own>, Error> {
     let mut reader = Reader::new(tokens);
     if reader.words(&["ALTER", "SEQUENCE"]) {
         return reader.alter_sequence().map(Some);
+    }
+    if reader.words(&["PREPARE", "TRANSACTION"]) {
+        return Ok(Some(Own::Prepare { gid: reader.last_string()? }));
+    }
+    for (verb, commit) in [("COMMIT", true), ("ROLLBACK", false)] {
+        if reader.words(&[verb, "PREPARED"]) {
+            return Ok(Some(Own::FinishPrepared { gid: reader.last_string()?, commit }));
+        }
     }
     Ok(None)
 }
@@ -113,6 +134,15 @@ impl<'t> Reader<'t> {
             }
             _ => self.unexpected(),
         }
+    }
+
+    /// A string, and nothing behind it.
+    fn last_string(&mut self) -> Result<SmolStr, Error> {
+        let Token::SingleQuotedString(text) = self.peek() else { return self.unexpected() };
+        let text = text.as_str().into();
+        self.at += 1;
+        self.takes(&Token::SemiColon);
+        if *self.peek() == Token::EOF { Ok(text) } else { self.unexpected() }
     }
 
     fn number(&mut self) -> Result<i64, Error> {
