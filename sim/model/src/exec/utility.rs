@@ -114,24 +114,7 @@ impl Core {
                 self.release(me, name)?;
                 Ok(done(CommandTag::Other("RELEASE")))
             }
-            Utility::Prepare(gid) => {
-                match self.transaction(me).block {
-                    Block::Single => return Ok(self.end_block(me, false)),
-                    Block::Implicit => self.warn(me, "there is no transaction in progress"),
-                    Block::Explicit if self.transaction(me).failed => return Ok(self.end_block(me, false)),
-                    Block::Explicit => {}
-                }
-                self.prepare_transaction(me, gid)?;
-                Ok(done(CommandTag::Other("PREPARE TRANSACTION")))
-            }
-            Utility::FinishPrepared { gid, commit } => {
-                let tag = if *commit { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" };
-                if self.transaction(me).block != Block::Single {
-                    return Err(Error::new("25001", format!("{tag} cannot run inside a transaction block")).into());
-                }
-                self.finish_prepared(gid, *commit)?;
-                Ok(done(CommandTag::Other(tag)))
-            }
+            Utility::Prepare(_) | Utility::FinishPrepared { .. } => self.run_two_phase(me, utility),
             Utility::SetTransaction(modes) => {
                 self.warn_outside_block(me, "SET TRANSACTION");
                 self.set_transaction(me, *modes)?;
@@ -186,6 +169,30 @@ impl Core {
         }
         self.roll_back(me);
         done(CommandTag::Rollback)
+    }
+
+    fn run_two_phase(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
+        match utility {
+            Utility::Prepare(gid) => {
+                match self.transaction(me).block {
+                    Block::Single => return Ok(self.end_block(me, false)),
+                    Block::Implicit => self.warn(me, "there is no transaction in progress"),
+                    Block::Explicit if self.transaction(me).failed => return Ok(self.end_block(me, false)),
+                    Block::Explicit => {}
+                }
+                self.prepare_transaction(me, gid)?;
+                Ok(done(CommandTag::Other("PREPARE TRANSACTION")))
+            }
+            Utility::FinishPrepared { gid, commit } => {
+                let tag = if *commit { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" };
+                if self.transaction(me).block != Block::Single {
+                    return Err(Error::new("25001", format!("{tag} cannot run inside a transaction block")).into());
+                }
+                self.finish_prepared(gid, *commit)?;
+                Ok(done(CommandTag::Other(tag)))
+            }
+            _ => unreachable!("all other utility statements are handled elsewhere"),
+        }
     }
 
     fn set_transaction(&mut self, me: u16, modes: TransactionModes) -> Result<(), Error> {
