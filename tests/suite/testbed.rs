@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use skiptrace_sim::backend::testbed::{AcquireOptions, Settings, Source, TestBed, TestBedError};
 use tokio_postgres::NoTls;
 
-/// Set in a child process: it then keeps its server until its standard input ends.
+/// Set in a child process: it then keeps its server until its standard input ends. The URL of a server, where it is to use that.
 const CHILD: &str = "SKIPTRACE_TEST_CHILD";
 
 fn acquire(settings: &Settings) -> Result<TestBed, TestBedError> {
@@ -92,10 +92,10 @@ fn keep_if_child(url: &str) {
 }
 
 /// A process that holds the server of `test`, and the server's URL.
-fn child_with(test: &str) -> (Child, String) {
+fn child_with(test: &str, server: &str) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().expect("this test binary"))
         .args(["--exact", &format!("testbed::{test}"), "--nocapture"])
-        .env(CHILD, "1")
+        .env(CHILD, server)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .process_group(0)
@@ -107,7 +107,7 @@ fn child_with(test: &str) -> (Child, String) {
 }
 
 fn child_with_local_server() -> (Child, PathBuf) {
-    let (child, url) = child_with("a_local_server_answers");
+    let (child, url) = child_with("a_local_server_answers", "");
     (child, folder_in(&url))
 }
 
@@ -200,6 +200,67 @@ fn a_url_server_is_used_and_left_as_it_was() {
     assert_eq!(ask(&other.url("postgres"), DATABASES).expect("it still answers"), before);
 }
 
+/// Runs as a test of its own, and as the child process of the test below.
+#[test]
+fn a_database_on_a_url_server_is_dropped_with_its_guard() {
+    let own = acquire(&local()).expect("a server that stands for somebody's");
+    let url = std::env::var(CHILD).unwrap_or_else(|_| own.url("postgres"));
+    let settings = Settings { database_url: Some(url.clone()), forced: Some("url".to_owned()), ..Settings::from_env() };
+    let bed = acquire(&settings).expect("the server that the URL names");
+    let database = bed.create_database("suite").expect("a database");
+    keep_if_child(database.name());
+    let count = format!("SELECT count(*) FROM pg_database WHERE datname = '{}'", database.name());
+    assert_eq!(ask(&url, &count).expect("an answer"), "1");
+    drop(database);
+    assert_eq!(ask(&url, &count).expect("an answer"), "0");
+}
+
+#[test]
+fn what_a_killed_process_left_on_a_url_server_is_dropped_by_the_next_and_nothing_else() {
+    const TEST: &str = "a_database_on_a_url_server_is_dropped_with_its_guard";
+    let server = acquire(&local()).expect("a server that stands for somebody's");
+    let url = server.url("postgres");
+    let of_somebody = server.create_database("somebody").expect("a database").name().to_owned();
+    for somebody in ["skiptrace_notes", "\"skiptrace notes\"", &of_somebody] {
+        batch(&url, &format!("CREATE DATABASE {somebody}"));
+        batch(
+            &url,
+            &format!(
+                "COMMENT ON DATABASE {somebody} IS 'not made by skiptrace, and not to be dropped, whatever sessions are named here'"
+            ),
+        );
+    }
+    let names = || ask(&url, "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database").expect("an answer");
+    let of_others = names();
+    let (mut killed, left) = child_with(TEST, &url);
+    let (mut living, kept) = child_with(TEST, &url);
+    let before = names();
+    assert!(before.contains(&left) && before.contains(&kept), "{before}");
+    let next = || {
+        let url = Some(url.clone());
+        drop(acquire(&Settings { database_url: url, forced: None, ..Settings::from_env() }).expect("the server"));
+        names()
+    };
+    assert_eq!(next(), before, "both live");
+    killed.kill().expect("SIGKILL");
+    killed.wait().expect("its end");
+    eventually("the killed one's database is dropped", || !next().contains(&left));
+    let after: Vec<&str> = before.split(' ').filter(|name| *name != left).collect();
+    assert_eq!(next(), after.join(" "), "all others are kept, though nobody is connected to them");
+    drop(living.stdin.take());
+    living.wait().expect("its end");
+    assert_eq!(names(), of_others, "who ends unforced drops its own");
+}
+
+fn batch(url: &str, sql: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+        tokio::spawn(connection);
+        client.batch_execute(sql).await.expect(sql);
+    });
+}
+
 #[track_caller]
 fn refused(settings: &Settings, wanted: &[&str]) {
     let error = acquire(settings).expect_err("no server").to_string();
@@ -268,7 +329,7 @@ fn a_server_in_a_container_answers_and_is_removed() {
 
 #[test]
 fn a_killed_process_leaves_no_container() {
-    let (mut child, url) = child_with("a_server_in_a_container_answers_and_is_removed");
+    let (mut child, url) = child_with("a_server_in_a_container_answers_and_is_removed", "");
     ask(&url, "1").expect("it answers");
     child.kill().expect("SIGKILL");
     child.wait().expect("its end");

@@ -73,7 +73,7 @@ pub(super) fn batch(url: &DatabaseUrl, sql: &str) -> Result<(), Failure> {
 }
 
 /// Runs `work` on a connection of its own. On a thread of its own too, since the caller may stand inside a runtime.
-fn call<T: Send>(
+pub(super) fn call<T: Send>(
     url: &DatabaseUrl,
     work: impl AsyncFnOnce(&Client) -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
@@ -93,6 +93,6 @@ fn call<T: Send>(
     std::thread::scope(|scope| scope.spawn(on_a_thread).join().expect("the thread does not panic"))
 }
 
-async fn limited<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn limited<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(CALL_MAX, work).await.unwrap_or(Err(Failure::TooLong))
 }

@@ -3,7 +3,7 @@
 //! Asked in this order, and the first that is there is taken:
 //!
 //! 1. `SKIPTRACE_DATABASE_URL`: a server that somebody else runs. Nothing on it is touched but databases that the test bed created;
-//!    they are dropped again, unless the process is killed.
+//!    they are dropped again; those of a process that was killed, by the next one: see `holder`.
 //! 2. The binaries of a local installation: a server in a private folder, reached through a unix socket there, of this process alone.
 //! 3. A container, where the crate was built with its feature `container` and an engine answers.
 //!
@@ -13,6 +13,7 @@
 mod admin;
 #[cfg(feature = "container")]
 mod container;
+mod holder;
 mod local;
 mod url;
 
@@ -44,11 +45,15 @@ pub struct TestBed {
     server: Server,
     url: DatabaseUrl,
     version: String,
+    /// How the names of its databases begin.
+    owner: String,
 }
 
 #[derive(Debug)]
 enum Server {
-    Url,
+    Url {
+        _holder: holder::Holder,
+    },
     Local(local::LocalServer),
     #[cfg(feature = "container")]
     Container(Box<container::ContainerServer>),
@@ -145,7 +150,15 @@ impl TestBed {
             )
         })?;
         let url = DatabaseUrl::parse(text).map_err(|e| TestBedError::new(format!("SKIPTRACE_DATABASE_URL: {e}")))?;
-        Self::over(Server::Url, url).map_err(|e| e.within("the server that SKIPTRACE_DATABASE_URL names"))
+        Self::on_url(url).map_err(|e| e.within("the server that SKIPTRACE_DATABASE_URL names"))
+    }
+
+    fn on_url(url: DatabaseUrl) -> Result<Self, TestBedError> {
+        let owner = owner();
+        let holder = holder::Holder::open(&url, &owner).map_err(|e| TestBedError::new(e.to_string()))?;
+        let bed = Self::over(Server::Url { _holder: holder }, url, owner)?;
+        holder::clean_up(&bed.url);
+        Ok(bed)
     }
 
     /// The inner error: no binaries here. The outer one: there are, and they failed.
@@ -156,7 +169,7 @@ impl TestBed {
         };
         let server = local::LocalServer::start(&binaries, options)?;
         let url = server.url();
-        Self::over(Server::Local(server), url).map(Ok)
+        Self::over(Server::Local(server), url, owner()).map(Ok)
     }
 
     #[cfg(feature = "container")]
@@ -166,7 +179,7 @@ impl TestBed {
             Err(reason) => return Ok(Err(reason)),
         };
         let url = server.url();
-        Self::over(Server::Container(Box::new(server)), url).map(Ok)
+        Self::over(Server::Container(Box::new(server)), url, owner()).map(Ok)
     }
 
     #[cfg(not(feature = "container"))]
@@ -176,8 +189,8 @@ impl TestBed {
     }
 
     /// Asks the server whether it will do.
-    fn over(server: Server, url: DatabaseUrl) -> Result<Self, TestBedError> {
-        let mut bed = Self { server, url, version: String::new() };
+    fn over(server: Server, url: DatabaseUrl, owner: String) -> Result<Self, TestBedError> {
+        let mut bed = Self { server, url, version: String::new(), owner };
         let facts = admin::facts(&bed.url).map_err(|e| bed.explain(&e))?;
         if facts.major() < MAJOR_MIN {
             let version = facts.version;
@@ -202,14 +215,14 @@ impl TestBed {
         let Server::Local(server) = &self.server else { return None };
         Some(server.another().and_then(|server| {
             let url = server.url();
-            Self::over(Server::Local(server), url)
+            Self::over(Server::Local(server), url, owner())
         }))
     }
 
     /// Where the server came from.
     pub fn source(&self) -> Source {
         match self.server {
-            Server::Url => Source::Url,
+            Server::Url { .. } => Source::Url,
             Server::Local(_) => Source::Local,
             #[cfg(feature = "container")]
             Server::Container(_) => Source::Container,
@@ -226,7 +239,7 @@ impl TestBed {
         self.url.with_database(database)
     }
 
-    /// A new empty database, dropped with the guard. Its name begins with `skiptrace_` and `prefix`, and is nobody else's.
+    /// A new empty database, dropped with the guard. Its name begins with `skiptrace_`, has `prefix` in it, and is nobody else's.
     pub fn create_database(&self, prefix: &str) -> Result<Database<'_>, TestBedError> {
         // Not template1, which may hold anything; and one collation everywhere, so that every server sorts alike.
         self.create(prefix, "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
@@ -244,8 +257,10 @@ impl TestBed {
             "a prefix is at most 20 of a-z and _, found {prefix:?}"
         );
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("skiptrace_{prefix}_{}_{:08x}_{number}", std::process::id(), unique());
-        admin::batch(&self.url, &format!("CREATE DATABASE \"{name}\" {how}")).map_err(|e| self.explain(&e))?;
+        let name = format!("{}_{prefix}_{number}", self.owner);
+        let marking = holder::marking(&name, &self.owner);
+        let sql = format!("CREATE DATABASE \"{name}\" {how}; {marking}");
+        admin::batch(&self.url, &sql).map_err(|e| self.explain(&e))?;
         let database = Database { bed: self, name };
         self.configure(&database.name)?;
         Ok(database)
@@ -275,7 +290,7 @@ impl TestBed {
 
     fn explain(&self, failure: &dyn fmt::Display) -> TestBedError {
         let died = match &self.server {
-            Server::Url => None,
+            Server::Url { .. } => None,
             Server::Local(server) => server.post_mortem(),
             #[cfg(feature = "container")]
             Server::Container(server) => server.post_mortem(),
@@ -355,6 +370,11 @@ impl fmt::Display for TestBedError {
 }
 
 impl std::error::Error for TestBedError {}
+
+/// A name that no other test bed has.
+fn owner() -> String {
+    format!("skiptrace_{}_{:08x}", std::process::id(), unique())
+}
 
 /// Unlikely to be met again: names that two processes must not share, process ids being used again and shared by containers.
 fn unique() -> u32 {
