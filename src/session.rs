@@ -113,7 +113,7 @@ pub enum Tag {
     Commit,
     /// The transaction was rolled back.
     Rollback,
-    /// Anything else.
+    /// Anything else; ROLLBACK TO a savepoint, too: its transaction goes on.
     Other,
 }
 

@@ -123,8 +123,8 @@ impl PostgresSession {
             Kind::Commit if self.transaction == TransactionState::Failed => Tag::Rollback,
             Kind::Commit => Tag::Commit,
             Kind::Prepare if self.transaction != TransactionState::Open => Tag::Rollback,
-            Kind::Rollback | Kind::RollbackTo => Tag::Rollback,
-            Kind::Prepare | Kind::Other => Tag::Other,
+            Kind::Rollback => Tag::Rollback,
+            Kind::Prepare | Kind::RollbackTo | Kind::Other => Tag::Other,
         };
         match kind {
             Kind::Begin | Kind::RollbackTo => self.transaction = TransactionState::Open,

@@ -153,7 +153,14 @@ impl Database for ModelDatabase {
             // Does to the transaction what a statement that cannot be parsed does.
             Err(_) => self.server.query(id, statement.sql()),
         };
-        told(outcome, statement.name())
+        let mut told = told(outcome, statement.name());
+        if let Ok(Outcome::Answered(Ok(answer))) = &mut told
+            && answer.tag == Tag::Rollback
+            && goes_back(statement.sql())
+        {
+            answer.tag = Tag::Other;
+        }
+        told
     }
 
     fn execute_to_snapshot(
@@ -310,6 +317,13 @@ fn table<const N: usize>(server: &mut Server, name: &str, columns: [&str; N]) ->
         *at = position.ok_or_else(|| missing(&format!("the column {wanted}")))?;
     }
     Ok(Table { handle, columns: found })
+}
+
+/// Whether what was answered ROLLBACK went back to a savepoint.
+fn goes_back(sql: &str) -> bool {
+    let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+    words.next().is_some_and(|first| first.eq_ignore_ascii_case("rollback"))
+        && words.any(|word| word.eq_ignore_ascii_case("to"))
 }
 
 /// What became of a statement.

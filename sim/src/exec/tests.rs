@@ -7,7 +7,8 @@ use skiptrace::{Answer, Call, DbError, Session as _, SqlState, Statement, Tag, V
 
 use super::executor::{Body, Cast, Executor};
 use super::{ActorContext, SimSession};
-use crate::backend::{BackendError, Database, Observation, Outcome};
+use crate::backend::model::ModelDatabase;
+use crate::backend::{BackendError, Database, Layout, Observation, Outcome};
 use crate::explore::history::{Effect, History};
 use crate::explore::schedule::{Act, Choice};
 use crate::explore::trace::Trace;
@@ -364,4 +365,45 @@ fn the_same_choices_leave_the_same_trace() {
     let first = run(&[0, 0, 1, 1, 0, 1]);
     assert_eq!(first, run(&[0, 0, 1, 1, 0, 1]), "statements are new ones in each run: their ids must not matter");
     assert_ne!(first.0, run(&[0, 1, 0, 1, 0, 1]).0, "their order must");
+}
+
+/// By the model's own command tags, which are PostgreSQL's: both ROLLBACKs have the same.
+#[test]
+fn a_transaction_that_went_back_to_a_savepoint_is_open_until_it_ends() {
+    const INSERT: &str = "INSERT INTO events VALUES ('s', 1, 1)";
+    let layout = Layout {
+        setup: [
+            "CREATE TABLE events (stream_id text, version bigint, position bigint)",
+            "CREATE TABLE applied (stream_id text, version bigint, seq bigint)",
+            "CREATE TABLE generations (generation bigint, state text)",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        streams: vec!["s".to_owned()],
+        events: "events".to_owned(),
+        applied: "applied".to_owned(),
+        skips: None,
+        generations: "generations".to_owned(),
+    };
+    let left_open = ["BEGIN", "SAVEPOINT a", INSERT, "ROLLBACK WORK TO SAVEPOINT a", INSERT];
+    let committed = ["BEGIN", "SAVEPOINT a", INSERT, "rollback to a", INSERT, "COMMIT"];
+    let scripts = vec![left_open.map(Send).to_vec(), committed.map(Send).to_vec()];
+    let cast = Scripted { scripts, drainers: Vec::new() };
+    let mut executor = Executor::new(ModelDatabase::new(&layout).unwrap(), Box::new(cast), Granularity::Statement);
+    executor.begin(FaultBudget::default()).unwrap();
+    let mut trace = Trace::new();
+    for (actor, statements, commits) in [(0, 5, 0), (1, 6, 0b10)] {
+        let mut all = 0;
+        for statement in 1..=statements {
+            let stepped = executor.step(Choice { actor, act: Act::Step }, &mut trace).unwrap();
+            assert!(stepped.committed == 0 || statement == 6, "actor {actor}, statement {statement}");
+            all |= stepped.committed;
+        }
+        assert_eq!(all, commits);
+    }
+    assert!(executor.all_done());
+    assert!(!executor.lane(0).connected.get(), "who ends in a transaction is cut off, and it is rolled back");
+    let mut seen = Observation::default();
+    executor.database().observe(&mut seen).unwrap();
+    assert_eq!(seen.events.len(), 1);
 }

@@ -124,11 +124,6 @@ fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// Whether a ROLLBACK goes back to a savepoint.
-pub(super) fn goes_back(rollback: &str) -> bool {
-    words_of(rollback).any(|word| word.eq_ignore_ascii_case("to"))
-}
-
 /// The name of a table as a statement's words are compared with it, given `schema.table`, quoted or not. None: it could be written otherwise.
 fn bare_name(table: &str) -> Option<String> {
     let name = table.rsplit('.').next().unwrap_or_default().trim_matches('"').to_ascii_lowercase();

@@ -45,8 +45,6 @@ struct Account {
     locks: Tables,
     /// Something may stay on it when its transaction is over.
     lingers: bool,
-    /// The statement that is under way goes back to a savepoint.
-    goes_back: bool,
 }
 
 impl Account {
@@ -255,7 +253,6 @@ impl<'bed> PostgresDatabase<'bed> {
         let account = self.accounts.entry(session).or_default();
         match answer {
             Ok(Answer { tag: Tag::Begin, .. }) => account.in_transaction = true,
-            Ok(Answer { tag: Tag::Rollback, .. }) if account.goes_back => {}
             Ok(Answer { tag: Tag::Rollback, .. }) => {
                 *account = Account { lingers: account.lingers, ..Account::default() }
             }
@@ -331,7 +328,6 @@ impl Database for PostgresDatabase<'_> {
         let account = self.accounts.entry(session).or_default();
         account.writes |= effects.writes;
         account.locks |= effects.locks;
-        account.goes_back = verb.eq_ignore_ascii_case("ROLLBACK") && effects::goes_back(statement.sql());
         account.lingers |= effects.lingers || looks_first.is_some() && !account.in_transaction;
         let (statement, params, nothing) = (statement.clone(), params.to_vec(), self.nothing.clone());
         let flight = move |mut connection: PostgresSession| -> Flight {
