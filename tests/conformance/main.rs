@@ -42,9 +42,11 @@ specs! {
         deadlock_by_upgrade
         delete_and_insert_again
         failed_transaction
+        first_column_of_an_index
         foreign_key_actions
         foreign_keys_share_the_key
         foreign_keys_under_repeatable_read
+        isolation_inside_a_savepoint
         key_share_follows_the_row
         lock_and_read_in_one_statement
         locked_for_update_then_changed

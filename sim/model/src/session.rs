@@ -208,6 +208,10 @@ impl Transaction {
         self.savepoints.clear();
     }
 
+    pub(crate) fn is_in_savepoint(&self) -> bool {
+        !self.savepoints.is_empty()
+    }
+
     /// The ids that it has.
     pub(crate) fn xids(&self) -> &[Xid] {
         &self.xids

@@ -30,8 +30,14 @@ impl Schema {
         let mut first_rows = 0;
         for (place, table) in tables.iter().enumerate() {
             let n = choices.of(&["n int", "n int NOT NULL DEFAULT 5", "n int DEFAULT 1"]);
-            let references =
-                ["", " REFERENCES t", " REFERENCES t ON DELETE CASCADE", " REFERENCES t ON UPDATE CASCADE"];
+            let references = [
+                "",
+                " REFERENCES t",
+                " REFERENCES t ON DELETE CASCADE",
+                " REFERENCES t ON UPDATE CASCADE",
+                " REFERENCES t ON DELETE SET NULL ON UPDATE SET DEFAULT",
+                " REFERENCES t ON DELETE RESTRICT ON UPDATE CASCADE",
+            ];
             let reference = if place == 1 { choices.of(&references) } else { "" };
             let check = if choices.one_in(4) { ", CHECK (n < 50)" } else { "" };
             let unique = if choices.one_in(4) { ", UNIQUE (s)" } else { "" };
@@ -53,10 +59,20 @@ impl Schema {
     }
 }
 
+/// What a program is about: its statements, by the numbers that [`Maker::statement`] has for them. All of them, or those that meet on rows, on
+/// tables, on keys.
+const THEMES: [&[usize]; 4] = [
+    &[],
+    &[0, 1, 2, 3, 19, 20, 21, 22, 23, 24, 16, 17, 10, 30, 28, 37, 38, 41, 43],
+    &[31, 31, 32, 32, 34, 34, 35, 34, 33, 0, 1, 10, 16, 19, 20, 27, 37, 38, 41, 43],
+    &[10, 11, 12, 13, 14, 15, 0, 1, 2, 16, 17, 18, 19, 20, 29, 28, 37, 38, 41, 43, 45],
+];
+
 /// Statements of one program.
 struct Maker<'c, 't> {
     choices: &'c mut Choices<'t>,
     schema: &'c Schema,
+    theme: &'static [usize],
 }
 
 const LOCKS: [&str; 12] = [
@@ -125,10 +141,11 @@ impl Maker<'_, '_> {
 
     fn statement(&mut self, in_transaction: bool, has_savepoint: bool) -> String {
         let table = self.table();
-        if !in_transaction && self.choices.below(6) > 0 {
+        if !in_transaction && self.choices.below(if self.theme.is_empty() { 6 } else { 12 }) > 0 {
             return self.choices.of(&["BEGIN", "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ"]).to_string();
         }
-        match self.choices.below(48) {
+        let kind = if self.theme.is_empty() { self.choices.below(48) } else { self.choices.of(self.theme) };
+        match kind {
             0..=9 => format!("UPDATE {table} SET {} WHERE {}{}", self.set(), self.condition(), self.returning()),
             10..=15 => self.insert(table),
             16..=18 => format!("DELETE FROM {table} WHERE {}{}", self.condition(), self.returning()),
@@ -258,14 +275,16 @@ pub(crate) struct Step {
     pub(crate) sql: String,
 }
 
-/// The steps of a program of so many sessions; each is made of its own numbers, so that one can be left out.
-pub(crate) fn steps(schema: &Schema, sessions: usize, numbers: &[(u8, Vec<u16>)]) -> Vec<Step> {
+/// The steps of a program of so many sessions about one of [`THEMES`]; each is made of its own numbers, so that one can be left out.
+pub(crate) fn steps(schema: &Schema, sessions: usize, theme: usize, numbers: &[(u8, Vec<u16>)]) -> Vec<Step> {
+    let theme = THEMES[theme % THEMES.len()];
     let mut in_transaction = vec![false; sessions];
     let mut has_savepoint = vec![false; sessions];
     let make = |(session, numbers): &(u8, Vec<u16>)| {
         let session = usize::from(*session) % sessions;
         let mut choices = Choices::new(numbers);
-        let sql = Maker { choices: &mut choices, schema }.statement(in_transaction[session], has_savepoint[session]);
+        let sql =
+            Maker { choices: &mut choices, schema, theme }.statement(in_transaction[session], has_savepoint[session]);
         match sql.as_str() {
             "COMMIT" | "ROLLBACK" => (in_transaction[session], has_savepoint[session]) = (false, false),
             "SAVEPOINT a" => has_savepoint[session] = in_transaction[session],

@@ -45,6 +45,8 @@ struct Stepping<'d, D> {
     run: Run,
     /// The statement that each session waits with.
     waiting: Vec<Option<String>>,
+    /// Whether the last answer of each session was an error.
+    has_failed: Vec<bool>,
     /// By their texts.
     statements: &'d mut Statements,
     /// By session and statement.
@@ -63,7 +65,10 @@ impl<D: Database> Stepping<'_, D> {
         self.run.sent.push(Step { session, sql: sql.to_owned() });
         let statement = self.statement(sql);
         let line = match self.database.execute(session, &statement, &[])? {
-            Outcome::Answered(answer) => show(sql, &answer),
+            Outcome::Answered(answer) => {
+                self.has_failed[session] = answer.is_err();
+                show(sql, &answer)
+            }
             Outcome::Waits => {
                 self.waiting[session] = Some(sql.to_owned());
                 let mut blockers = self.database.blockers(session)?;
@@ -79,6 +84,7 @@ impl<D: Database> Stepping<'_, D> {
         let mut woken = Vec::new();
         while let Some((session, answer)) = self.database.next_woken()? {
             let sql = self.waiting[session].take().expect("only who waits is woken");
+            self.has_failed[session] = answer.is_err();
             if session == step {
                 // It closed a circle that the order of a queue made, and was let go first: on a server it is simply answered.
                 self.run.lines.pop();
@@ -105,7 +111,7 @@ impl<D: Database> Stepping<'_, D> {
         for session in 0..self.waiting.len() {
             self.database.connect(session)?;
             let own = steps.iter().chain(&ends).filter(|step| step.session == session);
-            for sql in own.map(|step| step.sql.as_str()).chain(["ROLLBACK", ENDS[1]]) {
+            for sql in own.map(|step| step.sql.as_str()).chain(["BEGIN", "ROLLBACK", ENDS[1]]) {
                 let statement = self.statement(sql);
                 if !self.prepared.insert((session, statement.id())) && sql != "ROLLBACK" && sql != ENDS[1] {
                     continue;
@@ -123,6 +129,12 @@ impl<D: Database> Stepping<'_, D> {
             self.database.connect(session)?;
         }
         for step in steps {
+            let ends = step.sql.starts_with("ROLLBACK") || step.sql == ENDS[0];
+            if self.has_failed[step.session] && !ends {
+                // A transaction that takes no commands would use the program up.
+                self.step(step.session, "ROLLBACK")?;
+                self.step(step.session, "BEGIN")?;
+            }
             self.step(step.session, &step.sql)?;
         }
         // Each may have waited for the one before.
@@ -155,8 +167,8 @@ impl<D: Database> Ground<D> {
 
     fn stepping(&mut self, sessions: usize) -> Stepping<'_, D> {
         let Self { database, chances, statements, prepared } = self;
-        let waiting = vec![None; sessions];
-        Stepping { database, chances: *chances, run: Run::default(), waiting, statements, prepared }
+        let (waiting, has_failed) = (vec![None; sessions], vec![false; sessions]);
+        Stepping { database, chances: *chances, run: Run::default(), waiting, has_failed, statements, prepared }
     }
 
     pub(super) fn warm_up(&mut self, sessions: usize, steps: &[Step]) -> Result<(), BackendError> {

@@ -173,7 +173,12 @@ impl Exec<'_> {
         if key.iter().any(|value| matches!(value, Value::Null)) {
             return None;
         }
-        self.core.tables[table as usize].find(usize::from(index), key, list);
+        let storage = &self.core.tables[table as usize];
+        storage.find(usize::from(index), key, list);
+        // One column of several is expected to find so many rows that PostgreSQL reads them as they stand in the table (a bitmap scan).
+        if key.len() == 1 && list.len() > 1 && storage.indexes[usize::from(index)].columns.len() > 1 {
+            list.sort_unstable();
+        }
         self.core.trail.is_some().then(|| key_hash(usize::from(index), key.iter().copied()))
     }
 

@@ -204,6 +204,10 @@ impl Core {
                 let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
                 return Err(Error::new("25001", message));
             }
+            if transaction.is_in_savepoint() {
+                let message = "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction";
+                return Err(Error::new("25001", message));
+            }
             transaction.isolation = isolation;
         }
         if let Some(read_only) = modes.read_only {
