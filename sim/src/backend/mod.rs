@@ -1,5 +1,6 @@
 //! What a schedule is stepped on. Only this folder names a backend.
 
+pub(crate) mod block_on;
 pub mod messages;
 pub mod model;
 pub mod postgres;

@@ -8,6 +8,7 @@ use skiptrace::{DbError, EventStore, Monitor, SqlState};
 
 use super::args::{Bound, Status as Args};
 use super::{Context, Failure};
+use crate::backend::block_on::block_on;
 use crate::exit::Exit;
 use crate::report::paint::Tone;
 use crate::report::text::thousands;
@@ -37,7 +38,7 @@ pub(super) fn status(args: &Args, context: &mut Context<'_>) -> Result<Exit, Fai
 fn read(store: &EventStore, args: &Args) -> Result<skiptrace::Status, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Environment, error.to_string()))?;
-    let status = runtime.block_on(async {
+    let status = block_on(&runtime, async {
         tokio::time::timeout(ANSWER_WITHIN, async {
             let mut session = PostgresSession::connect(&args.database_url).await?;
             Monitor::new(store).read(&mut session).await

@@ -47,7 +47,7 @@ impl Builder<'_> {
         Ok(Utility::AlterTable { table, def: Box::new(draft.table), fill })
     }
 
-    fn add_column(&mut self, draft: &mut Draft, operation: &AlterTableOperation) -> Result<(), Error> {
+    fn add_column<'ast>(&mut self, draft: &mut Draft<'ast>, operation: &'ast AlterTableOperation) -> Result<(), Error> {
         let AlterTableOperation::AddColumn { column_keyword: _, if_not_exists, column_def, column_position } =
             operation
         else {

@@ -15,7 +15,7 @@ use crate::types::Scalar;
 use crate::types::text::type_name;
 
 /// A CHECK: its own name, the column that it stands with, the condition.
-type Check = (Option<SmolStr>, Option<SmolStr>, ast::Expr);
+type Check<'ast> = (Option<SmolStr>, Option<SmolStr>, &'ast ast::Expr);
 
 /// A unique constraint.
 struct Key {
@@ -26,22 +26,22 @@ struct Key {
 }
 
 /// A table while its definition is read.
-pub(super) struct Draft {
+pub(super) struct Draft<'ast> {
     pub(super) table: TableDef,
     sequences: Vec<(ColumnId, SequenceDef)>,
     /// CHECKs in the order in which they are written.
-    checks: Vec<Check>,
+    checks: Vec<Check<'ast>>,
     /// Generated columns: they may name columns that come later.
-    generated: Vec<(ColumnId, ast::Expr)>,
+    generated: Vec<(ColumnId, &'ast ast::Expr)>,
     /// Unique constraints in the order in which they are written.
     keys: Vec<Key>,
     /// REFERENCES: its name and its columns' names.
-    pub(super) foreign_keys: Vec<(Option<SmolStr>, Vec<SmolStr>, ast::ForeignKeyConstraint)>,
+    pub(super) foreign_keys: Vec<(Option<SmolStr>, Vec<SmolStr>, &'ast ast::ForeignKeyConstraint)>,
     /// Names that are taken, besides those in the catalog.
     taken: Vec<SmolStr>,
 }
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn of(table: TableDef) -> Self {
         let taken = vec![table.name.clone()];
         Self {
@@ -99,7 +99,11 @@ impl Builder<'_> {
         })
     }
 
-    pub(super) fn create_column(&mut self, draft: &mut Draft, column: &ast::ColumnDef) -> Result<(), Error> {
+    pub(super) fn create_column<'ast>(
+        &mut self,
+        draft: &mut Draft<'ast>,
+        column: &'ast ast::ColumnDef,
+    ) -> Result<(), Error> {
         let ast::ColumnDef { name, data_type: ty, options } = column;
         let name = ident(name);
         if draft.table.column(&name).is_some() {
@@ -131,13 +135,13 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn column_option(
+    fn column_option<'ast>(
         &mut self,
-        draft: &mut Draft,
+        draft: &mut Draft<'ast>,
         def: &mut ColumnDef,
         place: ColumnId,
         name: Option<SmolStr>,
-        option: &ColumnOption,
+        option: &'ast ColumnOption,
     ) -> Result<(), Error> {
         match option {
             ColumnOption::Null => {}
@@ -166,7 +170,7 @@ impl Builder<'_> {
                 let ast::CheckConstraint { name: own, expr, no_inherit, enforced } = check;
                 refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
                 let name = name.or_else(|| own.as_ref().map(ident));
-                draft.checks.push((name, Some(def.name.clone()), (**expr).clone()));
+                draft.checks.push((name, Some(def.name.clone()), expr));
             }
             ColumnOption::Generated {
                 generated_as,
@@ -178,7 +182,7 @@ impl Builder<'_> {
                 if let Some(expr) = generation_expr {
                     let stored = matches!(generation_expr_mode, Some(ast::GeneratedExpressionMode::Stored));
                     refuse_if(!stored, "generated columns that are not stored")?;
-                    draft.generated.push((place, expr.clone()));
+                    draft.generated.push((place, expr));
                     return Ok(());
                 }
                 let Some(scalar) = integer(def) else {
@@ -190,7 +194,7 @@ impl Builder<'_> {
                 let sequence = self.own_sequence(draft, &def.name.clone(), scalar, options)?;
                 draft.sequences.push((place, sequence));
             }
-            ColumnOption::ForeignKey(key) => draft.foreign_keys.push((name, vec![def.name.clone()], key.clone())),
+            ColumnOption::ForeignKey(key) => draft.foreign_keys.push((name, vec![def.name.clone()], key)),
             ColumnOption::Collation(name) => {
                 let c = name.to_string().replace('"', "").eq_ignore_ascii_case("c");
                 refuse_if(!c, "collations other than C")?;
@@ -203,7 +207,7 @@ impl Builder<'_> {
     /// The sequence of a serial or identity column.
     fn own_sequence(
         &self,
-        draft: &mut Draft,
+        draft: &mut Draft<'_>,
         column: &str,
         scalar: Scalar,
         options: &[SequenceOptions],
@@ -226,7 +230,7 @@ impl Builder<'_> {
     }
 
     /// The indexes of the unique constraints: the primary key's first.
-    fn finish_keys(&mut self, draft: &mut Draft) -> Result<(), Error> {
+    fn finish_keys(&mut self, draft: &mut Draft<'_>) -> Result<(), Error> {
         let mut keys = std::mem::take(&mut draft.keys);
         if keys.iter().filter(|key| key.primary).count() > 1 {
             let message = format!("multiple primary keys for table \"{}\" are not allowed", draft.table.name);
@@ -257,7 +261,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn finish_checks(&mut self, draft: &mut Draft) -> Result<(), Error> {
+    fn finish_checks(&mut self, draft: &mut Draft<'_>) -> Result<(), Error> {
         let mut names: Vec<SmolStr> = Vec::new();
         for (name, column, condition) in std::mem::take(&mut draft.checks) {
             let condition = self.over_own_row(&draft.table, |builder| {
@@ -290,7 +294,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn finish_generated(&mut self, draft: &mut Draft) -> Result<(), Error> {
+    fn finish_generated(&mut self, draft: &mut Draft<'_>) -> Result<(), Error> {
         for (place, expr) in std::mem::take(&mut draft.generated) {
             let expr = self.over_own_row(&draft.table, |builder| {
                 builder.clause("column generation expressions");
@@ -470,7 +474,7 @@ fn serial_type(ty: &ast::DataType) -> Option<Scalar> {
     }
 }
 
-fn table_constraint(draft: &mut Draft, constraint: &TableConstraint) -> Result<(), Error> {
+fn table_constraint<'ast>(draft: &mut Draft<'ast>, constraint: &'ast TableConstraint) -> Result<(), Error> {
     match constraint {
         TableConstraint::PrimaryKey(key) => {
             plain_primary(key)?;
@@ -486,11 +490,11 @@ fn table_constraint(draft: &mut Draft, constraint: &TableConstraint) -> Result<(
         }
         TableConstraint::Check(ast::CheckConstraint { name, expr, no_inherit, enforced }) => {
             refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
-            draft.checks.push((name.as_ref().map(ident), None, (**expr).clone()));
+            draft.checks.push((name.as_ref().map(ident), None, expr));
         }
         TableConstraint::ForeignKey(key) => {
             let columns = key.columns.iter().map(ident).collect();
-            draft.foreign_keys.push((key.name.as_ref().map(ident), columns, key.clone()));
+            draft.foreign_keys.push((key.name.as_ref().map(ident), columns, key));
         }
         TableConstraint::Exclude(_) => return Err(Error::refused("EXCLUDE")),
         other => return Err(Error::refused(format!("the constraint {other}"))),
@@ -498,12 +502,13 @@ fn table_constraint(draft: &mut Draft, constraint: &TableConstraint) -> Result<(
     Ok(())
 }
 
-fn key_columns(draft: &Draft, columns: &[ast::IndexColumn]) -> Result<Vec<ColumnId>, Error> {
+fn key_columns(draft: &Draft<'_>, columns: &[ast::IndexColumn]) -> Result<Vec<ColumnId>, Error> {
     let mut found = Vec::with_capacity(columns.len());
     for ast::IndexColumn { column, operator_class } in columns {
         refuse_if(operator_class.is_some(), "operator classes")?;
         let ast::OrderByExpr { expr, options, with_fill } = column;
-        refuse_if(*options != ast::OrderByOptions::default() || with_fill.is_some(), "an order in a key")?;
+        let ast::OrderByOptions { sort, nulls_first } = options;
+        refuse_if(sort.is_some() || nulls_first.is_some() || with_fill.is_some(), "an order in a key")?;
         let ast::Expr::Identifier(name) = expr else { return Err(Error::refused("a key of expressions")) };
         let name = ident(name);
         let place = draft.table.column(&name);
@@ -577,10 +582,10 @@ fn plain_create_table(create: &ast::CreateTable) -> Result<(), Error> {
     refuse_if(*unlogged, "UNLOGGED")?;
     refuse_if(inherits.is_some(), "INHERITS")?;
     refuse_if(partition_by.is_some() || partition_of.is_some() || for_values.is_some(), "partitions")?;
-    refuse_if(*table_options != ast::CreateTableOptions::None, "table options")?;
+    refuse_if(!matches!(table_options, ast::CreateTableOptions::None), "table options")?;
     let elsewhere = *or_replace || *external || *dynamic || *transient || *volatile || *iceberg || *snapshot;
     let elsewhere = elsewhere || *copy_grants || *require_user || hive_formats.is_some() || file_format.is_some();
-    let elsewhere = elsewhere || *hive_distribution != ast::HiveDistributionStyle::NONE || location.is_some();
+    let elsewhere = elsewhere || !matches!(hive_distribution, ast::HiveDistributionStyle::NONE) || location.is_some();
     let elsewhere = elsewhere || clone.is_some() || version.is_some() || comment.is_some() || on_cluster.is_some();
     let elsewhere =
         elsewhere || primary_key.is_some() || order_by.is_some() || cluster_by.is_some() || clustered_by.is_some();

@@ -14,7 +14,7 @@ use crate::types::{Scalar, Type};
 
 impl Builder<'_> {
     /// The foreign keys of a new table, whose unique constraints are known: it may refer to itself.
-    pub(super) fn finish_foreign_keys(&mut self, draft: &mut Draft) -> Result<(), Error> {
+    pub(super) fn finish_foreign_keys(&mut self, draft: &mut Draft<'_>) -> Result<(), Error> {
         let mut taken = Vec::new();
         for (name, columns, constraint) in std::mem::take(&mut draft.foreign_keys) {
             let key = self.foreign_key(&draft.table, (name, &columns), &constraint, &mut taken)?;

@@ -14,6 +14,7 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
+use crate::backend::block_on::block_on;
 use crate::backend::testbed::{Database, TestBed, chain};
 use crate::spec::OUTPUT_MAX;
 
@@ -76,7 +77,7 @@ impl<'bed> PostgresMessages<'bed> {
         let pids: Vec<i32> = self.connections[1..].iter().map(|connection| connection.pid).collect();
         let pid = self.connections[connection].pid;
         let sql = "SELECT pg_catalog.pg_isolation_test_session_is_blocked($1, $2)";
-        let row = self.runtime.block_on(self.watch.query_one(sql, &[&pid, &pids]));
+        let row = block_on(&self.runtime, self.watch.query_one(sql, &[&pid, &pids]));
         row.map(|row| row.get(0)).map_err(|error| self.trouble(&error))
     }
 }
@@ -89,7 +90,7 @@ fn fresh<'bed>(
     let database = bed.create_database("spec").map_err(|error| Trouble::Environment(error.to_string()))?;
     let lost = |error: tokio_postgres::Error| Trouble::Environment(bed.diagnose(&chain(&error)).to_string());
     let url = database.url();
-    let opened = runtime.block_on(async {
+    let opened = block_on(runtime, async {
         // As the server itself is set up, in English: what the test bed sets for stepping is not isolationtester's.
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
         tokio::spawn(connection);
@@ -200,7 +201,7 @@ impl Messages for PostgresMessages<'_> {
         for _ in 0..self.looks_max {
             let connection = &mut self.connections[number];
             let Some(flight) = &mut connection.flight else { return Ok(connection.parts.is_some()) };
-            if let Ok(ended) = self.runtime.block_on(async { tokio::time::timeout(LOOK, flight).await }) {
+            if let Ok(ended) = block_on(&self.runtime, async { tokio::time::timeout(LOOK, flight).await }) {
                 let parts = ended.map_err(|error| Trouble::Environment(error.to_string()))?;
                 let connection = &mut self.connections[number];
                 connection.flight = None;
@@ -227,7 +228,7 @@ impl Messages for PostgresMessages<'_> {
 
     fn answer(&mut self, number: usize) -> Result<Answer, Trouble> {
         // A notification may stand right behind the answer.
-        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        block_on(&self.runtime, async { tokio::time::sleep(Duration::from_millis(1)).await });
         let connection = &mut self.connections[number];
         let parts = connection.parts.take().expect("an answer is there");
         let mut inbox = connection.inbox.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,7 +262,7 @@ impl Messages for PostgresMessages<'_> {
         if self.idle > self.looks_max {
             return Err(Trouble::Stuck);
         }
-        self.runtime.block_on(async { tokio::time::sleep(LOOK).await });
+        block_on(&self.runtime, async { tokio::time::sleep(LOOK).await });
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use skiptrace::{Statement, Value};
 use tokio::runtime::Runtime;
 
 use super::control::Control;
+use crate::backend::block_on::block_on;
 
 /// The gates' advisory locks: 'skip', and then a number.
 const KEYS: i64 = 0x736b_6970 << 32;
@@ -46,7 +47,7 @@ impl Gate {
     ) -> Result<(Statement, Vec<Value>), String> {
         // Each time another lock: a transaction keeps those that it has passed.
         self.last += 1;
-        runtime.block_on(self.control.query(&format!("SELECT pg_advisory_lock({})", self.last)))?;
+        block_on(runtime, self.control.query(&format!("SELECT pg_advisory_lock({})", self.last)))?;
         self.closed.insert(session, self.last);
         let gated = self.statements.entry(statement.id()).or_insert_with(|| {
             let sql = format!(
@@ -65,7 +66,7 @@ impl Gate {
     /// Lets a session's statement go on.
     pub(super) fn let_go(&mut self, runtime: &Runtime, session: usize) -> Result<(), String> {
         let Some(key) = self.closed.remove(&session) else { return Ok(()) };
-        runtime.block_on(self.control.query(&format!("SELECT pg_advisory_unlock({key})"))).map(drop)
+        block_on(runtime, self.control.query(&format!("SELECT pg_advisory_unlock({key})"))).map(drop)
     }
 
     /// Opens it for all.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{Answer, Call, DbError, Session, Statement, Tag, Value};
 
+use super::block_on::block_on;
 use super::testbed::{self, TestBed};
 use super::{BackendError, Database, Layout, Observation, Outcome, Woken};
 use control::Control;
@@ -134,7 +135,7 @@ impl<'bed> PostgresDatabase<'bed> {
     pub fn next_xid(&mut self) -> Result<u64, BackendError> {
         const NEXT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text";
         let (runtime, control) = self.stepper.control();
-        let rows = runtime.block_on(control.query(NEXT));
+        let rows = block_on(runtime, control.query(NEXT));
         let rows = self.alive(rows)?;
         Ok(rows[0].get::<_, &str>(0).parse().expect("an xid8 is a number"))
     }
@@ -166,7 +167,7 @@ impl<'bed> PostgresDatabase<'bed> {
     /// Takes from connections that are kept whatever a run may have left on them.
     fn clean(&mut self, ended: &[(usize, Account)]) -> Result<(), String> {
         let (spare, roll_back, clean) = (&mut self.spare, &self.roll_back, &self.clean);
-        let cleaned = self.stepper.runtime().block_on(async {
+        let cleaned = block_on(self.stepper.runtime(), async {
             for (session, account) in ended {
                 if account.holds_something()
                     && let Some((connection, _)) = spare.get_mut(session)
@@ -232,7 +233,7 @@ impl<'bed> PostgresDatabase<'bed> {
         params: &[Value],
     ) -> Result<(Statement, Vec<Value>), String> {
         if self.gate.is_none() {
-            let gate = self.stepper.runtime().block_on(Gate::open(&self.database.url()))?;
+            let gate = block_on(self.stepper.runtime(), Gate::open(&self.database.url()))?;
             self.stepper.add_gate(gate.pid());
             self.gate = Some(gate);
         }
@@ -309,7 +310,7 @@ impl Database for PostgresDatabase<'_> {
         let (connection, pid) = if let Some(spare) = self.spare.remove(&session) {
             spare
         } else {
-            let opened = self.stepper.runtime().block_on(open_session(&self.database.url()));
+            let opened = block_on(self.stepper.runtime(), open_session(&self.database.url()));
             self.alive(opened.map_err(|e| e.to_string()))?
         };
         self.untouched = false;
@@ -398,7 +399,7 @@ impl Database for PostgresDatabase<'_> {
     fn observe(&mut self, into: &mut Observation) -> Result<(), BackendError> {
         let stale: Vec<&Look> = self.observe.iter().filter(|look| look.table & self.changed != 0).collect();
         let queries = stale.iter().map(|look| &look.query);
-        let rows = self.stepper.runtime().block_on(self.observer.flight_unless_locked(queries));
+        let rows = block_on(self.stepper.runtime(), self.observer.flight_unless_locked(queries));
         match self.alive(rows)? {
             Some(rows) => {
                 for (look, rows) in stale.iter().zip(&rows) {
@@ -442,11 +443,11 @@ struct Look {
 fn set_up(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, String> {
     let (runtime, control) = stepper.control();
     for sql in &layout.setup {
-        runtime.block_on(control.batch(sql)).map_err(|e| format!("setup: {e}, in: {sql}"))?;
+        block_on(runtime, control.batch(sql)).map_err(|e| format!("setup: {e}, in: {sql}"))?;
     }
     let reset = Reset::prepare(stepper.control())?;
     let knowledge = Knowledge::new(&layout.setup, reset.tables());
-    let (observer, observe) = runtime.block_on(async {
+    let (observer, observe) = block_on(runtime, async {
         let observer = Control::open(url).await?;
         observer.limit_waits().await?;
         let mut observe = Vec::new();
@@ -464,7 +465,7 @@ fn set_up_again(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, 
     const SCHEMAS: &str = "SELECT coalesce(string_agg(format('DROP SCHEMA %I CASCADE;', nspname), ' '), '') || ' CREATE SCHEMA public' \
          FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'";
     let (runtime, control) = stepper.control();
-    runtime.block_on(async {
+    block_on(runtime, async {
         let rows = control.query(SCHEMAS).await?;
         control.batch(rows[0].get(0)).await
     })?;

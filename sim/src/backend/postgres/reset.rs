@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Row, Statement};
 
 use super::control::Control;
+use crate::backend::block_on::block_on;
 
 /// Where the setup's own rows are kept.
 const BASELINE: &str = "skiptrace_baseline";
@@ -83,7 +84,7 @@ impl Table {
 impl Reset {
     /// Looks at what the setup left, and keeps a copy of its rows.
     pub(super) fn prepare((runtime, control): (&Runtime, &Control)) -> Result<Self, String> {
-        runtime.block_on(async {
+        block_on(runtime, async {
             control.batch(&format!("CREATE SCHEMA {BASELINE}")).await?;
             let (mut tables, mut refills) = (Vec::new(), Vec::new());
             for (number, (id, name, columns)) in tables_of(control).await?.into_iter().enumerate() {
@@ -129,7 +130,7 @@ impl Reset {
         let flight = [&self.begin, &pages].into_iter().chain(tables().rev().map(|table| &table.delete));
         let flight = flight.chain(tables().filter_map(|table| table.refill.as_ref()));
         let flight = flight.chain(&self.sequences).chain([&self.commit]);
-        let found = runtime.block_on(control.flight("a reset", flight))?;
+        let found = block_on(runtime, control.flight("a reset", flight))?;
         let (mut truncated, mut vacuumed) = (Vec::new(), Vec::new());
         for (place, &table) in touched.iter().enumerate() {
             let pages = found[1][place].get(0);
@@ -146,7 +147,7 @@ impl Reset {
         if truncated.is_empty() && vacuumed.is_empty() {
             return Ok(());
         }
-        runtime.block_on(self.empty(control, &truncated, &vacuumed))
+        block_on(runtime, self.empty(control, &truncated, &vacuumed))
     }
 
     /// The query for the pages of the tables that a run has touched.
@@ -155,7 +156,7 @@ impl Reset {
             return Ok(known.clone());
         }
         let ids = touched.iter().map(|&table| self.tables[table].id);
-        let query = runtime.block_on(control.prepare(&pages_of(ids)))?;
+        let query = block_on(runtime, control.prepare(&pages_of(ids)))?;
         self.pages.insert(touched, query.clone());
         Ok(query)
     }

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use super::control::Control;
+use crate::backend::block_on::block_on;
 
 /// Most statements answer sooner; asking who blocks them would only slow them down.
 const ANSWER_SOON: Duration = Duration::from_micros(150);
@@ -91,7 +92,7 @@ impl<C, A> Stepper<C, A> {
     /// The stepper of the database that `url` names.
     pub(super) fn open(url: &str) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        let control = runtime.block_on(Control::open(url))?;
+        let control = block_on(&runtime, Control::open(url))?;
         Ok(Self { runtime, control, sessions: BTreeMap::new(), woken: VecDeque::new(), next_flight: 0, gate: None })
     }
 
@@ -257,7 +258,7 @@ impl<C, A> Stepper<C, A> {
         let Some(gone) = self.sessions.remove(&session) else { return Ok(()) };
         let pid = gone.pid;
         drop(gone);
-        self.runtime.block_on(self.control.end_backend(pid))?;
+        block_on(&self.runtime, self.control.end_backend(pid))?;
         self.look_again()
     }
 
@@ -329,7 +330,7 @@ impl<C, A> Stepper<C, A> {
     /// else it takes the processor from the server.
     fn spin(&mut self, awaited: &[usize], answers: &mut BTreeMap<u64, (usize, A)>) {
         let sessions = &mut self.sessions;
-        self.runtime.block_on(async {
+        block_on(&self.runtime, async {
             let begin = now();
             let under_way = |sessions: &BTreeMap<usize, Session<C, A>>| {
                 awaited.iter().any(|session| matches!(sessions[session].state, State::Busy(_)))
@@ -348,7 +349,7 @@ impl<C, A> Stepper<C, A> {
             let any = poll_flights(sessions, context, answers);
             if any { Poll::Ready(()) } else { Poll::Pending }
         });
-        self.runtime.block_on(async {
+        block_on(&self.runtime, async {
             let _ = tokio::time::timeout(ANSWER_LATE, landed).await;
         });
     }
@@ -356,7 +357,7 @@ impl<C, A> Stepper<C, A> {
     /// Takes the answers that are here; whether there were any.
     fn poll_once(&mut self, answers: &mut BTreeMap<u64, (usize, A)>) -> bool {
         let sessions = &mut self.sessions;
-        self.runtime.block_on(poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))))
+        block_on(&self.runtime, poll_fn(|context| Poll::Ready(poll_flights(sessions, context, answers))))
     }
 
     /// Who is blocked by whom, of those who wait; by nobody of ours: an empty list.
@@ -364,7 +365,7 @@ impl<C, A> Stepper<C, A> {
         let mut by_pid: BTreeMap<i32, usize> = self.sessions.iter().map(|(number, s)| (s.pid, *number)).collect();
         by_pid.extend(self.gate.map(|pid| (pid, GATE)));
         let pids: Vec<i32> = waiting.iter().map(|number| self.sessions[number].pid).collect();
-        let blocked = self.runtime.block_on(self.control.blocking_pids(&pids))?;
+        let blocked = block_on(&self.runtime, self.control.blocking_pids(&pids))?;
         let of_ours = |pids: Vec<i32>| {
             let mut blockers: Vec<usize> = pids.iter().filter_map(|pid| by_pid.get(pid).copied()).collect();
             blockers.sort_unstable();
@@ -406,7 +407,7 @@ impl<C, A> Stepper<C, A> {
 
     fn unsettled(&self, waiting: &[usize]) -> String {
         let pids: Vec<i32> = waiting.iter().map(|number| self.sessions[number].pid).collect();
-        let activity = self.runtime.block_on(self.control.describe(&pids)).unwrap_or_else(|e| e);
+        let activity = block_on(&self.runtime, self.control.describe(&pids)).unwrap_or_else(|e| e);
         format!(
             "sessions {waiting:?} were neither answered nor blocked by a session of this run within {} s:\n{activity}",
             SETTLE_MAX.as_secs()

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::CALL_MAX;
 use super::url::{DatabaseUrl, chain};
+use crate::backend::block_on::block_on;
 
 /// What a server says about itself.
 pub(super) struct Facts {
@@ -80,15 +81,18 @@ pub(super) fn call<T: Send>(
     let config = Config::from_str(url.as_given()).expect("parsed before");
     let on_a_thread = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(limited(async {
-            let (client, connection) = config.connect(NoTls).await?;
-            let connection = tokio::spawn(connection);
-            let result = work(&client).await;
-            drop(client);
-            // Until the server has it, too: a DROP DATABASE must not meet this connection.
-            let _ = connection.await;
-            result
-        }))
+        block_on(
+            &runtime,
+            limited(async {
+                let (client, connection) = config.connect(NoTls).await?;
+                let connection = tokio::spawn(connection);
+                let result = work(&client).await;
+                drop(client);
+                // Until the server has it, too: a DROP DATABASE must not meet this connection.
+                let _ = connection.await;
+                result
+            }),
+        )
     };
     std::thread::scope(|scope| scope.spawn(on_a_thread).join().expect("the thread does not panic"))
 }
