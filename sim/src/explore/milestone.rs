@@ -27,6 +27,7 @@ const CRASHED_MID_REBUILD: u32 = 6;
 const CRASHED_MID_APPEND: u32 = 7;
 const COMMIT_ANSWER_LOST: u32 = 8;
 const APPLIED_INLINE_AFTER_REBUILD: u32 = 9;
+const CRASHED_MID_DRAIN: u32 = 10;
 
 const ALL: &[Milestone] = &[
     Milestone {
@@ -48,6 +49,7 @@ const ALL: &[Milestone] = &[
         name: "applied_inline_after_rebuild",
         summary: "after a rebuild has finished, an append applied its event inline",
     },
+    Milestone { name: "crashed_mid_drain", summary: "a drainer died in the middle of a transaction" },
 ];
 
 /// All milestones.
@@ -149,6 +151,9 @@ impl Tracker {
             let actor = 1 << actor;
             if actor & self.rebuilders != 0 && self.before.building {
                 reached |= 1 << CRASHED_MID_REBUILD;
+            }
+            if actor & self.drainers != 0 && stepped.crashed_in_transaction {
+                reached |= 1 << CRASHED_MID_DRAIN;
             }
         }
         reached |= u64::from(stepped.answer_lost) << COMMIT_ANSWER_LOST;

@@ -14,6 +14,7 @@ use crate::{invariant, protocol};
 /// The scenarios of this repository. A test holds the list to the folder.
 const BUILT_IN: &[(&str, &str)] = &[
     ("dead-letter-after-rollback", include_str!("../../../scenarios/dead-letter-after-rollback.toml")),
+    ("drain-crashes", include_str!("../../../scenarios/drain-crashes.toml")),
     ("drain-once", include_str!("../../../scenarios/drain-once.toml")),
     ("end-race-naive", include_str!("../../../scenarios/end-race-naive.toml")),
     ("end-race-skip-records", include_str!("../../../scenarios/end-race-skip-records.toml")),

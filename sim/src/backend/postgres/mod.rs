@@ -3,6 +3,10 @@
 //! The core's own sessions send the statements ([`skiptrace::postgres`]); a stepper (`stepper`) sees who waits. A database of the test
 //! bed's own is set up once and put back to what the setup left between runs; connections are kept.
 //!
+//! *Broken connections are imitated*, but for the first eight: of a session that waits for nobody the transaction is rolled back, the settings and
+//! locks are taken away, and the connection is kept. That is what the server does when a connection breaks, and a new one takes as long as 40
+//! statements. `tests/suite/agreement.rs` really breaks one at each statement of the core ([`PostgresDatabase::break_really`]).
+//!
 //! Transaction ids are the server's: they go on from run to run, so a comparison starts the model where
 //! [`PostgresDatabase::next_xid`] says that the server stands. On a server that others use, too (a URL server; autovacuum is one of
 //! the others), ids are taken by them at any time, and snapshots differ accordingly.
@@ -32,8 +36,7 @@ use stepper::{GATE, Sent, Stepper, Waits};
 /// Of a session for which one other waits, two, or more. The test bed's databases have a longer one. Far enough apart for a busy machine.
 const DEADLOCK_TIMEOUTS: [&str; 3] = ["50ms", "5ms", "1ms"];
 
-/// So many connections are really broken; later ones are if their session waits. Of the others the session is ended as the server ends it, and
-/// the connection kept: a new one has everything to plan anew, and takes as long as 40 statements.
+/// So many connections are really broken; later ones are if their session waits. See the module.
 const BREAKS_REAL: u32 = 8;
 
 /// What is known of a session.
@@ -81,8 +84,8 @@ pub struct PostgresDatabase<'bed> {
     touched: Tables,
     /// A statement changed what the setup made: tables that are new, or gone.
     redefined: bool,
-    /// How many connections were broken.
-    breaks: u32,
+    /// How many connections are still to be really broken.
+    breaks_real: u32,
     /// Ends what may be open on a connection.
     roll_back: Statement,
     /// Takes its settings and locks.
@@ -116,7 +119,7 @@ impl<'bed> PostgresDatabase<'bed> {
             changed: ALL,
             touched: ALL,
             redefined: false,
-            breaks: 0,
+            breaks_real: BREAKS_REAL,
             roll_back: Statement::new("stepper.roll_back", "ROLLBACK"),
             clean: ["RESET ALL", "SELECT pg_advisory_unlock_all()"]
                 .map(|sql| Call::new(&Statement::new("stepper.clean", sql), [])),
@@ -129,6 +132,11 @@ impl<'bed> PostgresDatabase<'bed> {
             database,
             bed,
         })
+    }
+
+    /// From now on no broken connection is imitated.
+    pub fn break_really(&mut self) {
+        self.breaks_real = u32::MAX;
     }
 
     /// The transaction id that is assigned next, if nobody else takes it.
@@ -147,8 +155,8 @@ impl<'bed> PostgresDatabase<'bed> {
 
     /// A session to be ended without breaking its connection.
     fn imitated_break(&mut self, session: usize) -> Option<(PostgresSession, i32)> {
-        if self.breaks < BREAKS_REAL {
-            self.breaks += 1;
+        if self.breaks_real > 0 {
+            self.breaks_real -= 1;
             return None;
         }
         self.stepper.take(session)
