@@ -1,10 +1,14 @@
-//! Draining: applying what was skipped, stream by stream.
+//! Draining: applying what was skipped.
 //!
 //! A drain locks the stream's row first, as whoever works on a stream does: no append and no other drain works on
 //! it meanwhile, and a rebuild's fence sees the drain. It *then* claims the stream's skip records, in a later statement,
 //! whose snapshot is younger than the lock: what another drain took is gone, what another append recorded is there. What
 //! it claimed it archives and applies, in the order of versions, all in one transaction. So each record is applied exactly
 //! once, and after all lower versions of its stream.
+//!
+//! Streams on which nobody works are drained many in one transaction: a batch locks what it finds free, in the order of the
+//! streams' names, and waits for nothing. What somebody was at work on is drained by itself afterwards, and waited for. Where a batch
+//! fails, so that one of its streams is at fault, each of them is drained by itself.
 //!
 //! Left alone are the records of a *building* generation, which belong to its rebuild until it goes live, and those of a live one
 //! whose handler this process does not have. Records of a generation that is not used any more are archived
@@ -29,11 +33,14 @@ use crate::transaction::{CommitError, IDLE_MAX, Transaction, setting};
 
 statements! {
     /// The statements of draining.
-    DrainSql { lock_stream = sql::LOCK_STREAM, claim = sql::CLAIM, find_generations = sql::FIND_GENERATIONS, find_streams = sql::FIND_STREAMS, }
+    DrainSql { lock_stream = sql::LOCK_STREAM, lock_free_streams = sql::LOCK_FREE_STREAMS, claim = sql::CLAIM, find_generations = sql::FIND_GENERATIONS, find_streams = sql::FIND_STREAMS, }
 }
 
 /// How many streams [`Drainer::drain_all`] looks for at a time.
 const STREAMS_PER_LOOK: i64 = 1000;
+
+/// How many streams are drained in one transaction at most: it holds up whoever appends to one of them until its end.
+const STREAMS_PER_BATCH: usize = 50;
 
 /// A drain that lost against another transaction is tried again so many times before it is reported.
 const RETRIES_MAX: u32 = 5;
@@ -67,6 +74,14 @@ pub struct DrainReport {
     pub failed: Vec<(StreamId, DrainError)>,
 }
 
+impl DrainReport {
+    fn add(&mut self, streams: usize, drained: Drained) {
+        self.streams += streams as u64;
+        self.drained.projected += drained.projected;
+        self.drained.superseded += drained.superseded;
+    }
+}
+
 impl Drainer {
     /// A drainer for `store`.
     pub fn new(store: &EventStore) -> Self {
@@ -89,14 +104,22 @@ impl Drainer {
         let id = Value::Text(stream.shared());
         let [names, versions] = self.handlers.clone();
         let lock = Call::new(&sql.lock_stream, [id.clone(), self.idle_max.clone()]);
-        let claim = Call::new(&sql.claim, [id, names, versions]);
+        let claim = Call::new(&sql.claim, [Value::from(vec![id]), names, versions]);
         let (transaction, answers) = Transaction::begin(session, self.store.control(), [lock, claim]).await?;
-        let effects = if answers[0].rows.is_empty() {
-            Err(DrainError::NoStream(stream.clone()))
-        } else {
-            self.effects(stream, &answers[1].rows)
-        };
-        match effects {
+        if answers[0].rows.is_empty() {
+            transaction.rollback().await.ok();
+            return Err(DrainError::NoStream(stream.clone()));
+        }
+        self.finish(transaction, &answers[1].rows).await
+    }
+
+    /// Applies what was claimed, and commits.
+    async fn finish<S: Session>(
+        &self,
+        transaction: Transaction<'_, S>,
+        claimed: &[Row],
+    ) -> Result<Drained, DrainError> {
+        match self.effects(claimed) {
             Ok((drained, calls)) => {
                 transaction.commit(calls).await.map_err(CommitError::into_db_error)?;
                 Ok(drained)
@@ -108,7 +131,32 @@ impl Drainer {
         }
     }
 
-    /// Finds the streams that have something to drain, and drains each. One that fails does not hold up the others.
+    /// Drains those of `streams` that nobody works on, in one transaction. Those that it did not get come back.
+    async fn drain_free<'s, S: Session>(
+        &self,
+        session: &mut S,
+        streams: &'s [StreamId],
+        report: &mut DrainReport,
+    ) -> Result<Vec<&'s StreamId>, DrainError> {
+        let sql = self.store.drain_sql();
+        let ids: Value = streams.iter().map(|stream| Value::Text(stream.shared())).collect::<Vec<_>>().into();
+        let lock = Call::new(&sql.lock_free_streams, [ids, self.idle_max.clone()]);
+        let (mut transaction, mut answers) = Transaction::begin(session, self.store.control(), [lock]).await?;
+        let locked: Vec<Value> = answers.remove(0).rows.iter().map(|row| row.value(0).clone()).collect();
+        let got = |stream: &StreamId| locked.contains(&Value::Text(stream.shared()));
+        let others = streams.iter().filter(|stream| !got(stream)).collect();
+        let [names, versions] = self.handlers.clone();
+        let claim = Call::new(&sql.claim, [Value::from(locked), names, versions]);
+        let claimed = transaction.send(vec![claim]).await?.remove(0).rows;
+        let drained = self.finish(transaction, &claimed).await?;
+        let mut found: Vec<&SmolStr> = claimed.iter().map(|row| row.text(0)).collect();
+        found.sort_unstable();
+        found.dedup();
+        report.add(found.len(), drained);
+        Ok(others)
+    }
+
+    /// Finds the streams that have something to drain, and drains them. One that fails does not hold up the others.
     ///
     /// Errs where the connection is lost; what was drained until then stays drained.
     pub async fn drain_all<S: Session>(&self, session: &mut S) -> Result<DrainReport, DbError> {
@@ -132,9 +180,9 @@ impl Drainer {
             let [projection, number] = generation.map(Clone::clone);
             let params = [projection, number, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
             let found = session.execute(&self.store.drain_sql().find_streams, &params).await?;
-            for row in &found.rows {
-                let stream = StreamId::stored(row.text(0).clone());
-                self.drain_into(session, stream, report).await?;
+            let streams: Vec<StreamId> = found.rows.iter().map(|row| StreamId::stored(row.text(0).clone())).collect();
+            for batch in streams.chunks(STREAMS_PER_BATCH) {
+                self.drain_batch(session, batch, report).await?;
             }
             match found.rows.last() {
                 Some(row) if i64::try_from(found.rows.len()) == Ok(STREAMS_PER_LOOK) => after = row.text(0).clone(),
@@ -143,28 +191,46 @@ impl Drainer {
         }
     }
 
+    async fn drain_batch<S: Session>(
+        &self,
+        session: &mut S,
+        streams: &[StreamId],
+        report: &mut DrainReport,
+    ) -> Result<(), DbError> {
+        let left = match streams {
+            [stream] => vec![stream],
+            streams => match self.drain_free(session, streams, report).await {
+                Ok(others) => others,
+                Err(DrainError::Db(error)) if error.sqlstate().is_connection_lost() => return Err(error),
+                Err(_) => streams.iter().collect(),
+            },
+        };
+        for stream in left {
+            self.drain_into(session, stream, report).await?;
+        }
+        Ok(())
+    }
+
     async fn drain_into<S: Session>(
         &self,
         session: &mut S,
-        stream: StreamId,
+        stream: &StreamId,
         report: &mut DrainReport,
     ) -> Result<(), DbError> {
         let mut retries = 0;
         loop {
-            match self.drain_stream(session, &stream).await {
+            match self.drain_stream(session, stream).await {
                 // Another drain was faster.
                 Ok(Drained { projected: 0, superseded: 0 }) => return Ok(()),
                 Ok(drained) => {
-                    report.streams += 1;
-                    report.drained.projected += drained.projected;
-                    report.drained.superseded += drained.superseded;
+                    report.add(1, drained);
                     return Ok(());
                 }
                 Err(DrainError::Db(error)) if error.sqlstate().is_connection_lost() => return Err(error),
                 Err(DrainError::Db(error)) if error.sqlstate().is_retryable() && retries < RETRIES_MAX => retries += 1,
                 Err(error) => {
-                    if !report.failed.iter().any(|(failed, _)| *failed == stream) {
-                        report.failed.push((stream, error));
+                    if !report.failed.iter().any(|(failed, _)| failed == stream) {
+                        report.failed.push((stream.clone(), error));
                     }
                     return Ok(());
                 }
@@ -172,8 +238,8 @@ impl Drainer {
         }
     }
 
-    /// What has to be done about the claimed records; they are in the order of versions within each generation.
-    fn effects(&self, stream: &StreamId, claimed: &[Row]) -> Result<(Drained, Vec<Call>), DrainError> {
+    /// What has to be done about the claimed records; they are in the order of versions within each stream of a generation.
+    fn effects(&self, claimed: &[Row]) -> Result<(Drained, Vec<Call>), DrainError> {
         let mut drained = Drained::default();
         let mut calls = Vec::new();
         // A projection has one live generation, and its rows stand together.
@@ -184,7 +250,8 @@ impl Drainer {
                 continue;
             }
             if let Some(row) = rows.iter().find(|row| row.is_null(3)) {
-                return Err(DrainError::NoEvent { stream: stream.clone(), version: Version::stored(row.int(1)) });
+                let stream = StreamId::stored(row.text(0).clone());
+                return Err(DrainError::NoEvent { stream, version: Version::stored(row.int(1)) });
             }
             let events: Vec<RecordedEvent> = rows.iter().map(RecordedEvent::from_row).collect();
             let handler = self.store.projection(projection).expect("claimed were those whose handler is here");

@@ -11,14 +11,24 @@ pub(crate) const LOCK_STREAM: Text = (
      SELECT set_config('idle_in_transaction_session_timeout', $2, true) FROM locked l",
 );
 
-/// Takes and archives the skip records of stream `$1`, except those of building generations and those of live ones
+/// Locks those of the streams `$1` that nobody works on, in the order of their names, and tells which. `$2` as above.
+pub(crate) const LOCK_FREE_STREAMS: Text = (
+    "drain.lock_free_streams",
+    "WITH locked AS MATERIALIZED (
+         SELECT s.stream_id FROM {schema}.streams s WHERE s.stream_id = ANY ($1::text[])
+         ORDER BY s.stream_id FOR NO KEY UPDATE SKIP LOCKED
+     )
+     SELECT l.stream_id, set_config('idle_in_transaction_session_timeout', $2, true) FROM locked l",
+);
+
+/// Takes and archives the skip records of the streams `$1`, except those of building generations and those of live ones
 /// whose handler (`$2` name, `$3` version) is not here. Returns them with their events: the `live` ones must be applied
 /// in this transaction. LEFT JOIN, so that a record without its event is seen and not lost.
 pub(crate) const CLAIM: Text = (
     "drain.claim",
     "WITH claimed AS (
          DELETE FROM {schema}.skips s USING {schema}.generations g
-         WHERE s.stream_id = $1
+         WHERE s.stream_id = ANY ($1::text[])
            AND g.projection = s.projection AND g.generation = s.generation
            AND g.state <> 'building'
            AND (g.state <> 'live' OR EXISTS (
@@ -36,7 +46,7 @@ pub(crate) const CLAIM: Text = (
      )
      SELECT c.stream_id, c.version, c.position, e.type, e.data, e.metadata, e.recorded_at, c.projection, c.state
      FROM claimed c LEFT JOIN {schema}.events e ON e.stream_id = c.stream_id AND e.version = c.version
-     ORDER BY c.projection, c.generation, c.version",
+     ORDER BY c.projection, c.generation, c.stream_id, c.version",
 );
 
 /// The generations that have something to claim for the handlers `$1` (name), `$2` (version). The scalar subquery is one look

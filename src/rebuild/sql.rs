@@ -56,7 +56,7 @@ pub(crate) const LIST_FENCE: Text = (
      )
      SELECT x.transactionid::text::bigint AS xid, x.pid
      FROM l AS x
-     WHERE x.transactionid IS NOT NULL
+     WHERE x.locktype = 'transactionid'
        AND x.mode = 'ExclusiveLock'
        AND x.virtualtransaction = ANY (ARRAY(
            SELECT t.virtualtransaction

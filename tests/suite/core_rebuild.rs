@@ -421,6 +421,36 @@ async fn a_drain_that_fails_leaves_its_stream_and_not_the_others() {
     assert!(matches!(missing, Err(skiptrace::DrainError::NoStream(_))));
 }
 
+/// Three streams in one transaction, the fourth, which somebody holds, in one of its own when it is free.
+#[tokio::test]
+async fn a_drain_takes_what_is_free_at_once_and_waits_for_the_rest() {
+    let fixture = Fixture::new().await;
+    let (mut session, mut holder) = (fixture.session().await, fixture.session().await);
+    for name in ["a", "b", "c", "d"] {
+        append(&fixture.store, &mut session, name, 2).await;
+    }
+    run(&mut session, "UPDATE es.generations SET state = 'live'").await;
+    run(&mut holder, "BEGIN").await;
+    run(&mut holder, "SELECT FROM es.streams WHERE stream_id = 'b' FOR UPDATE").await;
+
+    let mut drains = fixture.session().await;
+    let drainer = Drainer::new(&fixture.store);
+    let left = "SELECT count(DISTINCT stream_id) FROM es.skips";
+    let let_go = async {
+        while number(&mut session, left).await > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let transactions = number(&mut session, "SELECT count(DISTINCT xmin::text) FROM es.skip_archive").await;
+        assert_eq!(transactions, 1, "three streams were drained together");
+        assert_eq!(number(&mut session, left).await, 1);
+        run(&mut holder, "COMMIT").await;
+    };
+    let (report, ()) = tokio::join!(drainer.drain_all(&mut drains), let_go);
+    let report = report.expect("a drain");
+    assert_eq!((report.streams, report.drained.projected, report.failed.len()), (4, 8, 0));
+    assert_converged(&mut session).await;
+}
+
 /// The batch's applies fail: the rebuild stops with the reason, and goes on when the cause is gone.
 #[tokio::test]
 async fn a_rebuild_stops_at_an_event_that_cannot_be_applied() {
