@@ -54,6 +54,7 @@ specs! {
         nowait
         on_conflict_do_nothing_waits
         on_conflict_do_update_waits
+        on_conflict_goes_on_where_it_waited
         on_conflict_under_repeatable_read
         partial_unique_index
         prepared_transactions

@@ -1,6 +1,6 @@
 //! Programs of several sessions, stepped on both: rows, counts, SQLSTATEs and messages, who waits for whom, who goes on and in which order.
 //!
-//! A program that differs is shrunk to a spec, which `skiptrace spec --on model,postgres` and isolationtester itself can run.
+//! A program that differs is shrunk to a spec, which `skiptrace spec --on model --on postgres` and isolationtester itself can run.
 //!
 //! Some things are left to chance by a server: which of several whose waits have ended goes on first, and who of those in a deadlock is the
 //! victim ([`skiptrace_model::Server::script_chance`]). So where the model's first alternative is not what the server did, its others are tried; one

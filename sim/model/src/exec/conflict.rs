@@ -123,9 +123,16 @@ impl Exec<'_> {
         Twin::None
     }
 
-    /// ON CONFLICT: the row that the proposed one conflicts with. This waits without having an id.
-    pub(super) fn probe(&mut self, table: TableId, arbiter: Option<IndexId>) -> Result<Option<TupleId>, Interrupt> {
-        for at in 0..self.core.tables[table as usize].indexes.len() {
+    /// ON CONFLICT: the row that the proposed one conflicts with. This waits without having an id. After a wait it goes on with the index where it was, `at`
+    /// in the node's state. Source: PostgreSQL, `ExecCheckIndexConstraints`, `ExecInsert`.
+    pub(super) fn probe(
+        &mut self,
+        node: NodeId,
+        table: TableId,
+        arbiter: Option<IndexId>,
+    ) -> Result<Option<TupleId>, Interrupt> {
+        for at in self.state(node).at as usize..self.core.tables[table as usize].indexes.len() {
+            self.state(node).at = u32::try_from(at).expect("the number of indexes is limited");
             let Index { unique, partial, .. } = self.core.tables[table as usize].indexes[at];
             if !unique || arbiter.is_some_and(|arbiter| usize::from(arbiter) != at) {
                 continue;
@@ -138,9 +145,19 @@ impl Exec<'_> {
                 match self.twin(table, at, proposed) {
                     Twin::None => break,
                     Twin::Living(tuple) => return Ok(Some(tuple)),
-                    Twin::Undecided(xid) => self.wait(LockTag::Xact(xid), TableLockMode::Share)?,
+                    Twin::Undecided(xid) => {
+                        self.state(node).flag = true;
+                        self.wait(LockTag::Xact(xid), TableLockMode::Share)?;
+                    }
                 }
             }
+        }
+        let state = self.state(node);
+        if std::mem::take(&mut state.flag) {
+            // The row is inserted on trial, under an id. Where it meets a twin then, it is taken back, and all begins anew.
+            state.at = 0;
+            self.core.assign_xid(self.me);
+            return self.probe(node, table, arbiter);
         }
         Ok(None)
     }
@@ -195,7 +212,8 @@ impl Exec<'_> {
                 return Err(Error::new("21000", message).into());
             }
             _ => {
-                self.state(node).stage = Stage::Probe;
+                let state = self.state(node);
+                (state.stage, state.at) = (Stage::Probe, 0);
                 return Ok(());
             }
         }

@@ -41,14 +41,15 @@ impl Exec<'_> {
                     self.bind(OWN_ROW, self.bound(EXCLUDED));
                     self.check_row(table, ALL_COLUMNS)?;
                     if on_conflict.is_some() {
-                        self.state(node).stage = Stage::Probe;
+                        let state = self.state(node);
+                        (state.stage, state.at) = (Stage::Probe, 0);
                     } else {
                         self.write(&insert);
                     }
                 }
                 Stage::Probe => {
                     let on_conflict = on_conflict.expect("only an ON CONFLICT looks for conflicts");
-                    let found = self.probe(table, on_conflict.arbiter)?;
+                    let found = self.probe(node, table, on_conflict.arbiter)?;
                     self.state(node).stage = match found {
                         None => Stage::Write,
                         Some(existing) => self.resolve_at_once(table, existing, &on_conflict.action)?,

@@ -104,12 +104,12 @@ impl Exec<'_> {
         tuple: TupleId,
         strength: RowLockStrength,
     ) -> Result<RowStatus, Interrupt> {
+        self.race()?;
         self.core.note_and_hold(self.me, || Lock::Row(table, tuple, strength));
         let status = self.row_status(table, tuple);
         if status == RowStatus::Free && self.core.tables[table as usize].header(tuple).is_untouched() {
             return Ok(status);
         }
-        self.race()?;
         let status = if status == RowStatus::Held { self.claim_held(table, tuple, strength)? } else { status };
         self.core.locks.release_tuple(self.me, table, tuple);
         Ok(status)
@@ -203,12 +203,12 @@ impl Exec<'_> {
         policy: WaitPolicy,
         follow: bool,
     ) -> Result<RowStatus, Interrupt> {
+        self.race()?;
         self.core.note_and_hold(self.me, || Lock::Row(table, tuple, strength));
         let status = self.row_status(table, tuple);
         let untouched = self.core.tables[table as usize].header(tuple).is_untouched();
         let status = match status {
             RowStatus::Held | RowStatus::Updated | RowStatus::Deleted => {
-                self.race()?;
                 let has_waited = self.act.waited_for.take();
                 let own = self.own_lock(&self.core.tables[table as usize].holders(tuple));
                 if own >= Some(strength) {

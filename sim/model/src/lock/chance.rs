@@ -2,8 +2,7 @@
 //!
 //! Several whose waits are over at the same time go on as their processes are scheduled; and of the waiters in a cycle, the one whose
 //! `deadlock_timeout` passes first looks for it. The model takes the first alternative, those who came first and whoever closed the cycle, unless it was
-//! told otherwise. Processes run side by side: so where one of several that are awake comes to a row that others hold or have changed, it may be overtaken
-//! there.
+//! told otherwise. Processes run side by side: so where one of several that are awake comes to a row that it wants, it may be overtaken there.
 
 use super::{End, Locks};
 use crate::mvcc::Xacts;
