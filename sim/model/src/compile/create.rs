@@ -266,7 +266,7 @@ impl Builder<'_> {
         for (name, column, condition) in std::mem::take(&mut draft.checks) {
             let condition = self.over_own_row(&draft.table, |builder| {
                 builder.clause("check constraints");
-                let condition = builder.expr(&condition)?;
+                let condition = builder.expr(condition)?;
                 builder.boolean(condition, "CHECK")
             })?;
             refuse_if(visit::has_subquery(&condition), "a subquery in a check constraint")?;
@@ -298,7 +298,7 @@ impl Builder<'_> {
         for (place, expr) in std::mem::take(&mut draft.generated) {
             let expr = self.over_own_row(&draft.table, |builder| {
                 builder.clause("column generation expressions");
-                builder.expr(&expr)
+                builder.expr(expr)
             })?;
             refuse_if(visit::has_subquery(&expr.expr), "a subquery in a generated column")?;
             if visit::is_volatile(&expr.expr) {

@@ -17,7 +17,7 @@ impl Builder<'_> {
     pub(super) fn finish_foreign_keys(&mut self, draft: &mut Draft<'_>) -> Result<(), Error> {
         let mut taken = Vec::new();
         for (name, columns, constraint) in std::mem::take(&mut draft.foreign_keys) {
-            let key = self.foreign_key(&draft.table, (name, &columns), &constraint, &mut taken)?;
+            let key = self.foreign_key(&draft.table, (name, &columns), constraint, &mut taken)?;
             draft.table.foreign_keys.push(key);
         }
         Ok(())

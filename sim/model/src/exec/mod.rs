@@ -45,7 +45,8 @@ use crate::lock::{LockTag, Request, Waiter};
 use crate::message::Message;
 use crate::mvcc::{Snapshot, TupleId, Xid};
 use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
-use crate::server::{Answer, CommandTag, Core, Rows};
+use crate::rows::Rows;
+use crate::server::{Answer, CommandTag, Core};
 use crate::session::Block;
 use crate::types::Value;
 

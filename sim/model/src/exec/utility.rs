@@ -8,8 +8,9 @@ use crate::exec::Interrupt;
 use crate::footprint::Access;
 use crate::mvcc::{NO_XID, State, TupleId};
 use crate::plan::{ColumnId, Expr, Isolation, OWN_ROW, TableLockMode, TransactionModes, Utility};
+use crate::rows::Rows;
 use crate::sequence::Sequence;
-use crate::server::{Answer, CommandTag, Core, Rows};
+use crate::server::{Answer, CommandTag, Core};
 use crate::session::Block;
 use crate::types::{Value, compare as order};
 

@@ -18,7 +18,8 @@ use smol_str::SmolStr;
 
 use crate::error::Error;
 use crate::exec::UNITS;
-use crate::server::{CommandTag, Core, Outcome, Prepared, Rows, Server, SessionId};
+use crate::rows::Rows;
+use crate::server::{CommandTag, Core, Outcome, Prepared, Server, SessionId};
 use crate::session::Block;
 use crate::types::{Scalar, Type, Value};
 
