@@ -63,6 +63,7 @@ specs! {
         row_holders_in_their_order
         row_lock_strengths
         row_queue
+        row_queue_of_a_row_that_goes
         savepoints
         sequences_do_not_roll_back
         settings_of_a_transaction

@@ -11,6 +11,12 @@
 //! ```
 //!
 //! A case has ten programs, or fifty expressions. What such runs found stands in `specs/` and in `sim/model/tests/answers`.
+//!
+//! 20,000 programs, the seeds 0 to 1999, were completed on PostgreSQL 15.18: 560,000 steps, in two of three programs somebody waited. 3 in 100 did what is not
+//! the model's first alternative, 2 differed in their first run only (rows in reused space), and 2 differed: one was a bug
+//! (`row-queue-of-a-row-that-goes`), one hung on the planner's guess (`program.rs`, `condition`). Runs before that one had found what the specs
+//! `change-behind-those-who-share`, `row-holders-in-their-order`, `first-column-of-an-index`, `isolation-inside-a-savepoint` and
+//! `on-conflict-goes-on-where-it-waited` tell.
 
 mod ask;
 pub(crate) mod choices;

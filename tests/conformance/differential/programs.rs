@@ -208,6 +208,6 @@ fn programs_do_what_they_do_on_a_server() {
     let (by_chance, again, refused) = (tally.by_chance.get(), tally.again.get(), tally.refused.into_inner());
     assert!(refused.len() * 5 < programs, "too much was refused: {refused:?}");
     assert!(waits * 50 > steps, "only {waits} of {steps} steps waited: too little is concurrent here");
-    assert!(by_chance * 20 < programs, "{by_chance} of {programs} programs needed another alternative of the model's");
+    assert!(by_chance * 8 < programs, "{by_chance} of {programs} programs needed another alternative of the model's");
     assert!(again * 100 < programs, "{again} of {programs} programs differed at first: that is no race any more");
 }

@@ -209,7 +209,9 @@ impl Exec<'_> {
         let untouched = self.core.tables[table as usize].header(tuple).is_untouched();
         let status = match status {
             RowStatus::Held | RowStatus::Updated | RowStatus::Deleted => {
-                let has_waited = self.act.waited_for.take();
+                // It may be a newer version of this row that was waited for.
+                let this = |row: &mut (TableId, TupleId, Option<Xid>)| (row.0, row.1) == (table, tuple);
+                let has_waited = self.act.waited_for.take_if(this);
                 let own = self.own_lock(&self.core.tables[table as usize].holders(tuple));
                 if own >= Some(strength) {
                     self.core.locks.release_tuple(self.me, table, tuple);
@@ -217,7 +219,7 @@ impl Exec<'_> {
                 }
                 let row = HeldRow { table, tuple, status, has_waited, own: own.is_some() };
                 let status = self.lock_held(&row, strength, policy, follow)?;
-                self.act.waited_for = None;
+                self.act.waited_for.take_if(this);
                 status
             }
             status => status,
@@ -352,7 +354,9 @@ impl Exec<'_> {
         loop {
             self.core.note(|| Access::Take(Lock::Row(table, tuple, RowLockStrength::Update)));
             let header = *self.core.tables[table as usize].header(tuple);
-            let committed = header.xmax != NO_XID && self.core.xacts.state(header.xmax) == State::Committed;
+            // What has been waited for is locked, or found to be gone, by who waited: it has to give back its place in the row's queue, too.
+            let looks = self.act.waited_for.is_none_or(|(of, version, _)| (of, version) != (table, tuple));
+            let committed = looks && header.xmax != NO_XID && self.core.xacts.state(header.xmax) == State::Committed;
             if committed && header.next == NO_TUPLE {
                 return Ok(Err(RowStatus::Deleted));
             }
@@ -360,7 +364,7 @@ impl Exec<'_> {
                 tuple = header.next;
                 continue;
             }
-            if self.runs_elsewhere(header.xmax) {
+            if looks && self.runs_elsewhere(header.xmax) {
                 match policy {
                     WaitPolicy::Block => self.wait(LockTag::Xact(header.xmax), TableLockMode::Share)?,
                     WaitPolicy::SkipLocked => return Ok(Err(RowStatus::WouldBlock)),
