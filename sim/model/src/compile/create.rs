@@ -314,7 +314,7 @@ impl Builder<'_> {
         let columns = &draft.table.columns;
         let reads_another = columns.iter().filter_map(|column| column.generated.as_ref()).any(|expr| {
             let mut found = Vec::new();
-            collect_columns(expr, &mut found);
+            visit::collect_columns(expr, &mut found);
             found.iter().any(|column| columns[usize::from(*column)].generated.is_some())
         });
         refuse_if(reads_another, "a generated column that reads a generated column")
@@ -432,22 +432,10 @@ impl Builder<'_> {
     }
 }
 
-/// The columns that an expression reads.
-fn collect_columns(expr: &Expr, found: &mut Vec<ColumnId>) {
-    if let Expr::Column { column, .. } = expr
-        && !found.contains(column)
-    {
-        found.push(*column);
-    }
-    for child in visit::expr_children(expr) {
-        collect_columns(child, found);
-    }
-}
-
 /// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, `AddRelationNewConstraints`.
 fn only_column(condition: &Expr, table: &TableDef) -> Option<SmolStr> {
     let mut found = Vec::new();
-    collect_columns(condition, &mut found);
+    visit::collect_columns(condition, &mut found);
     match found.as_slice() {
         [one] => Some(table.columns[usize::from(*one)].name.clone()),
         _ => None,

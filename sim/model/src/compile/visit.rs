@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::TableId;
-use crate::plan::{ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind};
+use crate::plan::{ColumnId, ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind};
 
 /// The parts of an expression, and of a node the expressions and the inputs. Written once for reading and once for writing.
 macro_rules! children {
@@ -181,4 +181,16 @@ pub(crate) fn reads_and_writes(nodes: &[Node]) -> (Vec<TableId>, Vec<TableId>) {
 /// Whether any node looks at, or changes, more than tables.
 pub(crate) fn has_volatile(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| matches!(node, Node::ViewScan { .. }) || node_children(node).0.into_iter().any(is_volatile))
+}
+
+/// The columns that an expression reads.
+pub(crate) fn collect_columns(expr: &Expr, found: &mut Vec<ColumnId>) {
+    if let Expr::Column { column, .. } = expr
+        && !found.contains(column)
+    {
+        found.push(*column);
+    }
+    for child in expr_children(expr) {
+        collect_columns(child, found);
+    }
 }
