@@ -131,8 +131,8 @@ fn alternative(
         let alternatives = model.database.chances();
         // What came later cannot be why.
         let until = run.chances.get(difference.line).copied().unwrap_or(alternatives.len());
-        for place in script.len()..until {
-            for other in 1..alternatives[place] {
+        for (place, count) in alternatives.iter().enumerate().take(until).skip(script.len()) {
+            for other in 1..*count {
                 let mut next = script.clone();
                 next.resize(place, 0);
                 next.push(other);
@@ -167,15 +167,15 @@ fn compare(bed: &TestBed, schema: &Schema, programs: &[Program], tally: &Tally) 
         let mut first = None;
         for attempt in 1.. {
             alive(model.database.align_with(&mut server.database));
-            let there = server.run(schema, sessions, &steps);
-            let difference = match alternative(&mut model, (schema, sessions, &steps), &there) {
+            let found = server.run(schema, sessions, &steps);
+            let difference = match alternative(&mut model, (schema, sessions, &steps), &found) {
                 Ok((run, by_chance)) => {
                     tally.add(run, by_chance);
                     break;
                 }
                 Err(difference) => difference.message,
             };
-            let (lines, spec) = (there.lines.join("\n"), spec(schema, sessions, &there.sent));
+            let (lines, spec) = (found.lines.join("\n"), spec(schema, sessions, &found.sent));
             let message = format!("{difference}\n\n{lines}\n\n{spec}");
             if attempt == ATTEMPTS_MAX {
                 return Err(TestCaseError::fail(message));
