@@ -79,7 +79,7 @@ fn places(scenario: &Scenario, model: &mut Runner<'_, ModelDatabase>) -> Places 
     let mut places = Places::default();
     for seed in 0..300 {
         let mut history = History::default();
-        let walked = walker.run(seed, &mut RandomWalk::new(), Some(&mut history)).schedule;
+        let schedule = walker.run(seed, &mut RandomWalk::new(), Some(&mut history)).schedule;
         let mut before = vec![String::new(); scenario.actors.len()];
         for (at, step) in history.steps.iter().enumerate() {
             let Some((statement, _)) = &step.sent else { continue };
@@ -89,7 +89,7 @@ fn places(scenario: &Scenario, model: &mut Runner<'_, ModelDatabase>) -> Places 
             for act in [Act::Crash, Act::LoseAnswer].into_iter().take(1 + usize::from(is_commit)) {
                 let place = (act, name.clone());
                 let fault = Choice { act, ..step.choice };
-                let choices: Vec<Choice> = walked[..at].iter().copied().chain([fault]).collect();
+                let choices: Vec<Choice> = schedule[..at].iter().copied().chain([fault]).collect();
                 // When all work is done nothing goes wrong any more, so not everywhere.
                 if !places.choices.contains_key(&place)
                     && model.run(0, &mut lenient(&choices), None).schedule[at] == fault
