@@ -1,7 +1,11 @@
 //! Appends on PostgreSQL, idle and during a rebuild, beside the floor: a bare autocommit INSERT on the same server.
 //!
+//! Each client appends to streams of its own, in turn; in the last group all to one each, so that a rebuild finds rows of its read model that are
+//! written thousands of times, and a drain as many records of a stream. Rebuilds follow each other without a pause.
+//!
 //! A server that is started here syncs to disk, as one in use does. Throughput is criterion's; the table at the end has
-//! throughput, latencies and the ratio to the floor over all that was measured.
+//! throughput, latencies and the ratio to the floor over all that was measured. On a machine of few cores the clients, the rebuild and the
+//! server share them: where the floor keeps all of them busy, a rebuild's share is missing in the appends' figures.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +23,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const CLIENTS: [usize; 3] = [1, 4, 16];
+
+/// Streams that a client appends to in turn.
+const STREAMS_PER_CLIENT: u64 = 1000;
+
+/// Appends of each client in what criterion counts as one iteration. With one append an iteration, criterion asks for a few of them at a time: most of 16
+/// clients would have nothing to do, and the rest of a sample be the way of a single append.
+const ROUNDS: u64 = 25;
 
 /// What the rebuilds replay, besides what the benchmark itself appends.
 const SEEDED_EVENTS: usize = 20_000;
@@ -67,14 +78,22 @@ enum Mode {
     Floor,
     Idle,
     Rebuilding,
+    RebuildingOneStream,
 }
 
 impl Mode {
+    const ALL: [Self; 4] = [Self::Floor, Self::Idle, Self::Rebuilding, Self::RebuildingOneStream];
+
+    const fn rebuilds(self) -> bool {
+        matches!(self, Self::Rebuilding | Self::RebuildingOneStream)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Floor => "bare_insert",
             Self::Idle => "append_idle",
             Self::Rebuilding => "append_during_rebuild",
+            Self::RebuildingOneStream => "append_to_one_stream_during_rebuild",
         }
     }
 }
@@ -118,16 +137,16 @@ fn main() {
     let mut criterion =
         Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3)).configure_from_args();
     let mut table = Vec::new();
-    for mode in [Mode::Floor, Mode::Idle, Mode::Rebuilding] {
+    for mode in Mode::ALL {
         let (stop, stopped) = watch::channel(false);
-        let rebuilds = (mode == Mode::Rebuilding).then(|| runtime.spawn(keep_rebuilding(subject.clone(), stopped)));
+        let rebuilds = mode.rebuilds().then(|| runtime.spawn(keep_rebuilding(subject.clone(), stopped)));
         for clients in CLIENTS {
             table.extend(measure(&mut criterion, &runtime, &subject, mode, clients));
         }
         stop.send_replace(true);
         if let Some(rebuilds) = rebuilds {
             let count = runtime.block_on(rebuilds).expect("no panic");
-            println!("{count} rebuilds were done meanwhile");
+            println!("{}: {count} rebuilds were done meanwhile", mode.name());
         }
     }
     criterion.final_summary();
@@ -174,10 +193,10 @@ fn measure(
 ) -> Option<Measured> {
     let mut measured = Measured { mode, clients, elapsed: Duration::ZERO, latencies: Vec::new() };
     let mut group = criterion.benchmark_group(mode.name());
-    group.throughput(Throughput::Elements(1));
+    group.throughput(Throughput::Elements(ROUNDS * clients as u64));
     group.bench_function(format!("{clients}_clients"), |bencher| {
         bencher.iter_custom(|count| {
-            let (elapsed, latencies) = runtime.block_on(run(subject, mode, clients, count));
+            let (elapsed, latencies) = runtime.block_on(run(subject, mode, clients, count * ROUNDS));
             measured.elapsed += elapsed;
             measured.latencies.extend(latencies);
             elapsed
@@ -188,26 +207,25 @@ fn measure(
     (!measured.latencies.is_empty()).then_some(measured)
 }
 
-/// `count` operations, spread over `clients` connections that are open before the clock starts.
+/// `count` operations of each of `clients` connections, which are open before the clock starts.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 async fn run(subject: &Subject, mode: Mode, clients: usize, count: u64) -> (Duration, Vec<Duration>) {
     let mut sessions = Vec::new();
     for client in 0..clients {
         let mut session = PostgresSession::connect(&subject.url).await.expect("connect");
         // Prepares the statements.
-        operate(subject, mode, &mut session, client).await;
+        operate(subject, mode, &mut session, client, 0).await;
         sessions.push(session);
     }
     let mut tasks = JoinSet::new();
     let begin = Instant::now();
     for (client, mut session) in sessions.into_iter().enumerate() {
         let subject = subject.clone();
-        let own = (count + (clients - 1 - client) as u64) / clients as u64;
         tasks.spawn(async move {
             let mut latencies = Vec::new();
-            for _ in 0..own {
+            for number in 0..count {
                 let begin = Instant::now();
-                operate(&subject, mode, &mut session, client).await;
+                operate(&subject, mode, &mut session, client, number).await;
                 latencies.push(begin.elapsed());
             }
             latencies
@@ -217,9 +235,10 @@ async fn run(subject: &Subject, mode: Mode, clients: usize, count: u64) -> (Dura
     (begin.elapsed(), latencies)
 }
 
-/// One event, to the client's own stream.
-async fn operate(subject: &Subject, mode: Mode, session: &mut PostgresSession, client: usize) {
-    let stream = StreamId::new(format!("client-{client}")).expect("a name");
+/// One event, to a stream of the client's own.
+async fn operate(subject: &Subject, mode: Mode, session: &mut PostgresSession, client: usize, number: u64) {
+    let stream = if mode == Mode::RebuildingOneStream { 0 } else { number % STREAMS_PER_CLIENT };
+    let stream = StreamId::new(format!("client-{client}-{stream}")).expect("a name");
     let data = json!({ "amount": 1 });
     if mode == Mode::Floor {
         let params = [Value::from(stream.as_str()), Value::Json(Arc::new(data))];
@@ -231,12 +250,12 @@ async fn operate(subject: &Subject, mode: Mode, session: &mut PostgresSession, c
 }
 
 fn print(table: &[Measured]) {
-    println!("{:<22} {:>7} {:>9} {:>9} {:>9} {:>9}", "", "clients", "per s", "p50", "p99", "of floor");
+    println!("{:<35} {:>7} {:>9} {:>9} {:>9} {:>9}", "", "clients", "per s", "p50", "p99", "of floor");
     for row in table {
         let floor = table.iter().find(|it| it.mode == Mode::Floor && it.clients == row.clients);
         let ratio = floor.map_or_else(String::new, |floor| format!("{:.2}", row.per_second() / floor.per_second()));
         println!(
-            "{:<22} {:>7} {:>9.0} {:>9.2?} {:>9.2?} {:>9}",
+            "{:<35} {:>7} {:>9.0} {:>9.2?} {:>9.2?} {:>9}",
             row.mode.name(),
             row.clients,
             row.per_second(),

@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench model`. In the group `model` an element is one prepared statement; every twentieth the server is put back to
 //! what it was kept as, as a run of a schedule does. In the group `standard` an element is one schedule of that scenario: `run` with
-//! everything on, as `verify` does it, and beside it its floor, in which the model is sent the statements of the same schedules without
-//! actors, invariants and hashes.
+//! everything on, as `verify` does it, and beside it its `floor`, in which the model is sent the statements of the same schedules without
+//! actors, invariants and hashes. The group `standard_mix` is that floor by its statements.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use skiptrace_model::{Outcome, Prepared, Server, SessionId, Value};
@@ -99,6 +99,13 @@ fn schedules(criterion: &mut Criterion) {
     });
     let mut bare = database();
     group.bench_function("floor", |bencher| bencher.iter(|| histories.iter().for_each(|it| send_again(&mut bare, it))));
+    group.finish();
+    let sent = histories.iter().flat_map(|it| &it.steps).filter(|step| step.sent.is_some()).count();
+    let mut group = criterion.benchmark_group("standard_mix");
+    group.throughput(Throughput::Elements(sent as u64));
+    group.bench_function("statements", |bencher| {
+        bencher.iter(|| histories.iter().for_each(|it| send_again(&mut bare, it)));
+    });
     group.finish();
 }
 

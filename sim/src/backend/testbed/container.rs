@@ -63,9 +63,18 @@ impl ContainerServer {
         let failed = |e: TestcontainersError| TestBedError::new(format!("a container of {image}: {}", chain(&e)));
         let (repository, tag) = image.rsplit_once(':').unwrap_or((&image, "latest"));
         let name = format!("skiptrace-pg-{}-{:08x}", std::process::id(), unique());
-        let mut settings = vec!["postgres", "-c", "autovacuum=off", "-c", "max_prepared_transactions=20"];
+        let mut settings = vec!["postgres", "-c", "max_prepared_transactions=20"];
         if !options.fsync {
-            settings.extend(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]);
+            settings.extend([
+                "-c",
+                "autovacuum=off",
+                "-c",
+                "fsync=off",
+                "-c",
+                "full_page_writes=off",
+                "-c",
+                "synchronous_commit=off",
+            ]);
         }
         let request = GenericImage::new(repository, tag)
             .with_exposed_port(PORT.tcp())

@@ -238,14 +238,14 @@ fn server_arguments(folder: &Path, options: AcquireOptions) -> Vec<OsString> {
         "port=5432",
         "max_connections=100",
         "max_prepared_transactions=20",
-        // It would take transaction ids and locks when nobody expects it.
-        "autovacuum=off",
         // Errors are answers here, not news.
         "log_min_messages=log",
     ]
     .map(OsString::from)
     .into();
     if !options.fsync {
+        // It would take transaction ids and locks when nobody expects it. A benchmark without it would measure dead rows.
+        settings.push("autovacuum=off".into());
         // A commit need not write its log either; and TRUNCATE looks through all shared buffers.
         let hasty = [
             "fsync=off",
