@@ -147,6 +147,20 @@ fn a_step_that_never_comes_back_is_stuck() {
     .assert_eq(&ran.err);
 }
 
+/// isolationtester asks whether one of its sessions is in the way, and a prepared transaction has none: it waits for the answer.
+#[test]
+fn a_step_that_waits_for_a_prepared_transaction_is_stuck() {
+    let text = "setup { CREATE TABLE t (n int); INSERT INTO t VALUES (1); } teardown { DROP TABLE t; }\n\
+                session s1 step a { BEGIN; UPDATE t SET n = 2; PREPARE TRANSACTION 'x'; } step c { COMMIT PREPARED 'x'; }\n\
+                session s2 step b { UPDATE t SET n = 3; }\npermutation a c b\npermutation a b c\n";
+    let ran = Files::new(&[("prepared.spec", text)]).spec(&["prepared.spec"]);
+    assert_eq!(ran.exit, Exit::Stuck);
+    expect![[r#"
+        stuck: DIR/prepared.spec: step b never comes back, in permutation a b c
+    "#]]
+    .assert_eq(&ran.err);
+}
+
 #[test]
 fn what_cannot_be_read_is_told_with_its_place() {
     let files = Files::new(&[("bad.spec", "session s\nstep a { SELECT 1 }\npermutation b\n"), ("ok.spec", LOST)]);

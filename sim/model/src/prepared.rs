@@ -4,8 +4,8 @@
 //! To the rest of the model it stays what it was, the transaction of a session: it is put into a session to which nobody is connected. So it
 //! is running in every snapshot, its rows and locks are waited for, and no client can be found that it belongs to.
 //!
-//! A server has prepared transactions only where `max_prepared_transactions`, 0 unless it was set, is above 0; here they are always
-//! there. Refused: after DDL, LISTEN and NOTIFY, and under SERIALIZABLE.
+//! A server has prepared transactions only where `max_prepared_transactions`, 0 unless it was set, is above 0; here it is as if it were
+//! [`PREPARED_MAX`], beyond which they are refused. Refused, too: after DDL, LISTEN and NOTIFY, and under SERIALIZABLE.
 //!
 //! Source: PostgreSQL, src/backend/access/transam/twophase.c, `PrepareTransaction` in xact.c.
 
@@ -17,6 +17,9 @@ use crate::server::Core;
 
 /// An identifier has fewer bytes. Source: PostgreSQL, `GIDSIZE`.
 const GID_BYTES: usize = 200;
+
+/// How many there are at a time at most: each keeps a session's place.
+const PREPARED_MAX: usize = 1000;
 
 impl Core {
     /// PREPARE TRANSACTION of the open block, which has not failed. Where this errs, the block is rolled back.
@@ -53,6 +56,10 @@ impl Core {
         }
         if !transaction.outbox.is_empty() {
             return Err(Error::refused("PREPARE TRANSACTION after LISTEN, UNLISTEN or NOTIFY"));
+        }
+        let prepared = self.sessions.iter().filter_map(|session| session.transaction.as_ref()?.gid.as_ref());
+        if prepared.count() >= PREPARED_MAX {
+            return Err(Error::too_much(format_args!("more than {PREPARED_MAX} prepared transactions at a time")));
         }
         if self.find_prepared(gid).is_some() {
             return Err(Error::new("42710", format!("transaction identifier \"{gid}\" is already in use")));

@@ -52,3 +52,22 @@ fn a_number_in_jsonb_that_no_double_holds() {
     refused("SELECT '[1e-400]'::jsonb");
     refused("SELECT '[123456789012345678901]'::jsonb");
 }
+
+/// Each keeps a session's place, and there are fewer than 2^16.
+#[test]
+fn prepared_transactions_are_limited() {
+    let mut server = Server::new();
+    let session = server.connect();
+    for number in 0..1000 {
+        server.query(session, "BEGIN");
+        let outcome = server.query(session, &format!("PREPARE TRANSACTION 't{number}'"));
+        assert!(matches!(outcome, Outcome::Done(_)), "{number}: {outcome:?}");
+    }
+    server.query(session, "BEGIN");
+    let outcome = server.query(session, "PREPARE TRANSACTION 'one more'");
+    assert!(matches!(&outcome, Outcome::Failed(error) if error.is_refusal()), "{outcome:?}");
+    server.query(session, "ROLLBACK PREPARED 't7'");
+    server.query(session, "BEGIN");
+    let outcome = server.query(session, "PREPARE TRANSACTION 'one more'");
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+}
