@@ -445,7 +445,8 @@ async fn a_drain_takes_what_is_free_at_once_and_waits_for_the_rest() {
         assert_eq!(number(&mut session, left).await, 1);
         run(&mut holder, "COMMIT").await;
     };
-    let (report, ()) = tokio::join!(drainer.drain_all(&mut drains), let_go);
+    let both = async { tokio::join!(drainer.drain_all(&mut drains), let_go) };
+    let (report, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("three streams are free");
     let report = report.expect("a drain");
     assert_eq!((report.streams, report.drained.projected, report.failed.len()), (4, 8, 0));
     assert_converged(&mut session).await;
