@@ -23,7 +23,8 @@ pub(crate) const NAME_BYTES_MAX: usize = 200;
 ///
 /// The calls run in a transaction that the core has begun: none of them may be BEGIN, COMMIT or ROLLBACK. They find the
 /// read model as the earlier events of the *same stream* left it; events of other streams may come in any order, so a
-/// row that several streams write must be written in a way that commutes (`SET n = n + $1`, not `SET n = $1`). The
+/// row that several streams write must be written in a way that commutes (`SET n = n + $1`, not `SET n = $1`). One that does not, or that
+/// numbers what it is told, is another after a rebuild, though nothing was lost: the scenario `cross-stream-projection` shows it. The
 /// core applies each event exactly once: the calls need not be idempotent.
 ///
 /// ```

@@ -172,6 +172,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    cross_stream_projection = "cross-stream-projection";
     dead_letter_after_rollback = "dead-letter-after-rollback";
     drain_crashes = "drain-crashes";
     drain_once = "drain-once";

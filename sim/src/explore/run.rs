@@ -58,7 +58,7 @@ impl<'a, D: Database> Runner<'a, D> {
             streams: protocol::streams(whole),
             observation: initial.clone(),
             initial,
-            ledger: Ledger::default(),
+            ledger: Ledger::of(protocol.shows_order()),
             ready: Vec::new(),
             schedule: Vec::new(),
         })

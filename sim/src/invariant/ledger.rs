@@ -15,10 +15,17 @@ pub struct Ledger {
     pub(super) twice: Option<ObservedEvent>,
     /// The first event that was applied after a later one of its stream, and that later version.
     pub(super) late: Option<(ObservedEvent, i64)>,
+    /// See [`Ledger::of`].
+    pub(super) shows_order: bool,
     last: Vec<i64>,
 }
 
 impl Ledger {
+    /// Of a read model that `shows_order`, or not: [`crate::protocol::Protocol::shows_order`].
+    pub fn of(shows_order: bool) -> Self {
+        Self { shows_order, ..Self::default() }
+    }
+
     /// Makes it anew, in the same memory.
     pub fn fill(&mut self, observation: &Observation, streams: usize) {
         self.generation = storage_of(observation);

@@ -20,6 +20,10 @@ const GOOD: State = State {
 };
 
 fn broken(state: &State, when: When) -> Option<(&'static str, String)> {
+    broken_as(state, when, Ledger::default())
+}
+
+fn broken_as(state: &State, when: When, mut ledger: Ledger) -> Option<(&'static str, String)> {
     let event = |(position, &(stream, version)): (i64, &(u16, i64))| ObservedEvent { stream, version, position };
     let observation = Observation {
         events: (1..).zip(state.events).map(event).collect(),
@@ -31,7 +35,6 @@ fn broken(state: &State, when: When) -> Option<(&'static str, String)> {
             .collect(),
         generations: vec![(1, GenerationState::Retired), (2, state.newest)],
     };
-    let mut ledger = Ledger::default();
     ledger.fill(&observation, 2);
     check(when, &observation, &ledger).err()
 }
@@ -90,6 +93,21 @@ fn convergence_is_all_applied_to_a_live_generation_and_nothing_skipped() {
     assert_eq!(converges(State { skips: &[(0, 1, 1)], ..all }), Some("convergence"), "of whatever generation");
     assert_eq!(converges(State { applied: &[(0, 1)], ..all }), Some("convergence"));
     assert_eq!(converges(State { newest: GenerationState::Building, ..all }), Some("convergence"));
+}
+
+#[test]
+fn a_read_model_that_shows_the_order_of_streams_converges_to_that_of_positions_alone() {
+    let by_position = State { applied: GOOD.events, skips: &[], ..GOOD };
+    let by_stream = State { applied: &[(0, 1), (0, 2), (0, 3), (1, 1)], ..by_position };
+    let shown = |state: &State| broken_as(state, When::Eventually, Ledger::of(true));
+    assert_eq!(shown(&by_position), None);
+    assert_eq!(broken(&by_stream, When::Eventually), None, "what commutes has no such order");
+    let (invariant, message) = shown(&by_stream).expect("a conviction");
+    assert_eq!(invariant, "convergence");
+    assert!(
+        message.contains("event number 2 is event 1 of stream 1; found that it was told of event 2 of stream 0"),
+        "{message}"
+    );
 }
 
 #[test]

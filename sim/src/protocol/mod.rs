@@ -1,9 +1,11 @@
 //! Protocols: ways to append, rebuild and drain. The core's, and those that lose events.
 //!
 //! A protocol is bound to a scenario once (its statements are made then), and starts an actor's body as often as an actor starts.
-//! The known-bad ones are what a good engineer would have written, each as small as its story allows; the story stands in its file.
+//! The known-bad ones are what a good engineer would have written, each as small as its story allows; the story stands in its file. Beside
+//! the core's stands the core with a projection that breaks its own promise, `cross_stream_projection`.
 
 mod client;
+mod cross_stream_projection;
 mod known_bad;
 mod plain;
 mod records;
@@ -31,6 +33,12 @@ pub trait Protocol: Sync {
 
     /// Its statements, ready to be used by any number of runs.
     fn bind(&self, scenario: &Scenario) -> Rc<dyn Bound>;
+
+    /// Whether the read model itself shows in which order the events of *different* streams were applied: then it equals a fold over the
+    /// log only where that is the order of positions.
+    fn shows_order(&self) -> bool {
+        false
+    }
 }
 
 /// A protocol that is bound to a scenario.
@@ -45,8 +53,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// All protocols, the core's first.
 pub fn all() -> &'static [&'static dyn Protocol] {
     static ALL: LazyLock<Vec<&'static dyn Protocol>> = LazyLock::new(|| {
-        let core: &dyn Protocol = &skip_record::SkipRecord;
-        [core].into_iter().chain(known_bad::ALL).collect()
+        let core: [&dyn Protocol; 2] = [&skip_record::SkipRecord, &cross_stream_projection::CrossStreamProjection];
+        core.into_iter().chain(known_bad::ALL).collect()
     });
     &ALL
 }

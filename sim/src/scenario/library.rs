@@ -13,6 +13,7 @@ use crate::{invariant, protocol};
 
 /// The scenarios of this repository. A test holds the list to the folder.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("cross-stream-projection", include_str!("../../../scenarios/cross-stream-projection.toml")),
     ("dead-letter-after-rollback", include_str!("../../../scenarios/dead-letter-after-rollback.toml")),
     ("drain-crashes", include_str!("../../../scenarios/drain-crashes.toml")),
     ("drain-once", include_str!("../../../scenarios/drain-once.toml")),
