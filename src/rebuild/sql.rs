@@ -47,7 +47,9 @@ pub(crate) const OPEN_GENERATION: Text = (
 );
 
 /// The transactions that may have read the states as they were: those that hold a lock on `streams` and an xid. One
-/// reading of `pg_locks`; relations of other databases can have the same number.
+/// reading of `pg_locks`; relations of other databases can have the same number. `locktype`, because from PostgreSQL 16 on the
+/// token of a speculative insertion (`INSERT .. ON CONFLICT`, while it puts its row into the indexes) tells the inserter's xid, too: it
+/// would be listed twice.
 pub(crate) const LIST_FENCE: Text = (
     "rebuild.list_fence",
     "WITH l AS MATERIALIZED (

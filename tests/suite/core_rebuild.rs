@@ -341,6 +341,52 @@ async fn the_fence_waits_for_who_may_have_read_the_old_state_and_names_them() {
     assert_converged(&mut session).await;
 }
 
+/// A transaction in the middle of an INSERT .. ON CONFLICT has a second lock that tells its xid, the token of its insertion. (Before PostgreSQL
+/// 16, `pg_locks` leaves that column of it NULL.)
+#[tokio::test]
+async fn a_fence_names_who_is_inserting_once() {
+    let fixture = Fixture::live().await;
+    let (mut session, mut inserter, mut gate) =
+        (fixture.session().await, fixture.session().await, fixture.session().await);
+    append(&fixture.store, &mut session, "a", 1).await;
+    // The index is asked twice: whether the row would be in conflict, and, under the token, to take it in.
+    for sql in [
+        "CREATE FUNCTION public.slow(n bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+             IF current_setting('test.asked', true) = 'once' THEN PERFORM pg_advisory_xact_lock(1);
+             ELSE PERFORM set_config('test.asked', 'once', true); END IF;
+             RETURN n;
+         END $$",
+        "CREATE TABLE public.slowly (n bigint)",
+        "CREATE UNIQUE INDEX ON public.slowly (public.slow(n))",
+    ] {
+        run(&mut session, sql).await;
+    }
+    run(&mut gate, "SELECT pg_advisory_lock(1)").await;
+    run(&mut inserter, "BEGIN").await;
+    run(&mut inserter, "UPDATE es.streams SET version = version").await;
+    let pid = number(&mut inserter, "SELECT pg_backend_pid()::bigint").await;
+    let fence = async {
+        let token = format!("SELECT count(*) FROM pg_locks WHERE locktype = 'spectoken' AND granted AND pid = {pid}");
+        while number(&mut session, &token).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The list, and a list that was asked again.
+        for fence_wait_max in [Duration::ZERO, Duration::from_millis(10)] {
+            let poll_interval = Duration::from_millis(10);
+            let options = RebuildOptions { fence_wait_max, poll_interval, ..RebuildOptions::default() };
+            let rebuilder = Rebuilder::new(&fixture.store, LEDGER).expect("it is there").with_options(options);
+            let error = rebuilder.run(&mut session).await.expect_err("it gives up");
+            let RebuildError::FenceTimeout { blockers, .. } = &error else {
+                panic!("expected a timeout, found {error}")
+            };
+            assert_eq!(blockers.iter().map(|it| it.pid).collect::<Vec<_>>(), [Some(pid)], "{error}");
+        }
+        run(&mut gate, "SELECT pg_advisory_unlock(1)").await;
+    };
+    let insert = run(&mut inserter, "INSERT INTO public.slowly VALUES (1) ON CONFLICT DO NOTHING");
+    tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(insert, fence) }).await.expect("a token");
+}
+
 #[tokio::test]
 async fn another_handler_version_starts_anew() {
     let fixture = Fixture::live().await;
