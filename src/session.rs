@@ -51,6 +51,7 @@ struct StatementInner {
     id: u32,
     name: Box<str>,
     sql: Box<str>,
+    goes_back: bool,
 }
 
 impl Statement {
@@ -58,7 +59,7 @@ impl Statement {
     pub fn new(name: &str, sql: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(StatementInner { id, name: name.into(), sql: sql.into() }))
+        Self(Arc::new(StatementInner { id, name: name.into(), sql: sql.into(), goes_back: goes_back(sql) }))
     }
 
     /// Unique in this process, and never shown: it differs from run to run.
@@ -75,6 +76,23 @@ impl Statement {
     pub fn sql(&self) -> &str {
         &self.0.sql
     }
+
+    /// Whether it goes back to a savepoint. PostgreSQL answers that with the tag of a ROLLBACK; its transaction goes on.
+    pub fn goes_back(&self) -> bool {
+        self.0.goes_back
+    }
+}
+
+/// Source: PostgreSQL, src/backend/parser/gram.y, `TransactionStmt`.
+fn goes_back(sql: &str) -> bool {
+    let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+    let is = |word: Option<&str>, wanted: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(wanted));
+    if !is(words.next(), "ROLLBACK") {
+        return false;
+    }
+    let second = words.next();
+    let is_noise = is(second, "WORK") || is(second, "TRANSACTION");
+    is(if is_noise { words.next() } else { second }, "TO")
 }
 
 /// A statement with its parameters.
@@ -215,5 +233,31 @@ impl From<serde_json::Value> for Value {
 impl From<Vec<Value>> for Value {
     fn from(values: Vec<Value>) -> Self {
         Self::Array(values.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Statement;
+
+    #[test]
+    fn to_a_savepoint_or_to_the_beginning() {
+        let goes_back = |sql: &str| Statement::new("test", sql).goes_back();
+        for sql in
+            ["ROLLBACK TO s", " rollback to savepoint s;", "ROLLBACK WORK TO s", "ROLLBACK TRANSACTION TO SAVEPOINT s"]
+        {
+            assert!(goes_back(sql), "{sql}");
+        }
+        for sql in [
+            "ROLLBACK",
+            "ROLLBACK WORK",
+            "ROLLBACK AND CHAIN",
+            "ROLLBACK PREPARED 'up to now'",
+            "ABORT",
+            "SAVEPOINT to_a",
+            "",
+        ] {
+            assert!(!goes_back(sql), "{sql}");
+        }
     }
 }

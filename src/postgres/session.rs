@@ -87,7 +87,7 @@ impl PostgresSession {
             return Ok(prepared.clone());
         }
         let prepared = match self.client.prepare(statement.sql()).await {
-            Ok(prepared) => Prepared { statement: prepared, kind: Kind::of(statement.sql()) },
+            Ok(prepared) => Prepared { statement: prepared, kind: Kind::of(statement) },
             Err(error) => {
                 self.transaction.fail();
                 return Err(into_db_error(error));
@@ -201,17 +201,19 @@ impl Drop for PostgresSession {
 
 impl Kind {
     /// By the first words. Source: PostgreSQL, src/backend/parser/gram.y, `TransactionStmt`.
-    fn of(sql: &str) -> Self {
-        let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    fn of(statement: &Statement) -> Self {
+        if statement.goes_back() {
+            return Self::RollbackTo;
+        }
+        let mut words = statement.sql().split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         let first = words.next().unwrap_or_default().to_ascii_uppercase();
-        let second = words.clone().next().unwrap_or_default();
+        let second = words.next().unwrap_or_default();
         let is_next = |word| second.eq_ignore_ascii_case(word);
         match first.as_str() {
             "BEGIN" | "START" => Self::Begin,
             "COMMIT" | "ROLLBACK" if is_next("PREPARED") => Self::Other,
             "COMMIT" | "END" => Self::Commit,
             "PREPARE" if is_next("TRANSACTION") => Self::Prepare,
-            "ROLLBACK" if words.any(|word| word.eq_ignore_ascii_case("TO")) => Self::RollbackTo,
             "ROLLBACK" | "ABORT" => Self::Rollback,
             _ => Self::Other,
         }

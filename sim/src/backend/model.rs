@@ -156,7 +156,7 @@ impl Database for ModelDatabase {
         let mut told = told(outcome, statement.name());
         if let Ok(Outcome::Answered(Ok(answer))) = &mut told
             && answer.tag == Tag::Rollback
-            && goes_back(statement.sql())
+            && statement.goes_back()
         {
             answer.tag = Tag::Other;
         }
@@ -317,13 +317,6 @@ fn table<const N: usize>(server: &mut Server, name: &str, columns: [&str; N]) ->
         *at = position.ok_or_else(|| missing(&format!("the column {wanted}")))?;
     }
     Ok(Table { handle, columns: found })
-}
-
-/// Whether what was answered ROLLBACK went back to a savepoint.
-fn goes_back(sql: &str) -> bool {
-    let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
-    words.next().is_some_and(|first| first.eq_ignore_ascii_case("rollback"))
-        && words.any(|word| word.eq_ignore_ascii_case("to"))
 }
 
 /// What became of a statement.
