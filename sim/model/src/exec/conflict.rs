@@ -201,7 +201,7 @@ impl Exec<'_> {
         let (node, table) = (insert.node, insert.table);
         let NodeState { end: tuple, .. } = *self.state(node);
         let keys = &self.core.tables[table as usize].key_columns;
-        let sets_key = set.iter().any(|(column, _)| keys.contains(column));
+        let sets_key = set.iter().any(|(column, _)| keys.contains(*column));
         let strength = if sets_key { RowLockStrength::Update } else { RowLockStrength::NoKeyUpdate };
         let status = self.lock_row(table, tuple, strength, WaitPolicy::Block, false)?;
         self.check_isolation(status)?;
@@ -261,22 +261,17 @@ pub(super) fn storage_index(storage: &mut crate::mvcc::Table, def: &IndexDef) ->
         }));
     }
     let plain = def.predicate.is_none() && def.keys.iter().all(|key| own_column(key).is_some());
-    let add = |to: &mut Vec<ColumnId>, column: ColumnId| {
-        if !to.contains(&column) {
-            to.push(column);
-        }
-    };
     for column in &columns {
-        add(&mut storage.indexed_columns, *column);
+        storage.indexed_columns.add(*column);
         if def.unique && plain {
-            add(&mut storage.key_columns, *column);
+            storage.key_columns.add(*column);
         }
     }
     for column in &def.include {
-        add(&mut storage.indexed_columns, *column);
+        storage.indexed_columns.add(*column);
     }
     if let Some(predicate) = &def.predicate {
-        crate::exec::utility::columns_of(predicate, &mut |column| add(&mut storage.indexed_columns, column));
+        crate::exec::utility::columns_of(predicate, &mut |column| storage.indexed_columns.add(column));
     }
     Index::new(def.unique, def.predicate.is_some(), columns)
 }

@@ -161,10 +161,7 @@ impl Exec<'_> {
         let storage = &self.core.tables[table as usize];
         let new = &self.act.values[super::place(OWN_ROW)];
         let columns = if key { &storage.key_columns } else { &storage.indexed_columns };
-        columns.iter().any(|column| {
-            written & column_set([*column]) != 0
-                && !same(storage.value(old, usize::from(*column)), &new[usize::from(*column)])
-        })
+        columns.of(written).any(|column| !same(storage.value(old, usize::from(column)), &new[usize::from(column)]))
     }
 
     /// Appends the row in [`OWN_ROW`]'s values as the version after `old`, which was claimed.

@@ -6,7 +6,7 @@
 use super::holders::{Holder, Holders};
 use super::index::Index;
 use super::xid::{FROZEN_XID, NO_XID, State, Xacts, Xid};
-use crate::plan::{ColumnId, RowLockStrength};
+use crate::plan::{ColumnId, ColumnSet, RowLockStrength, column_set};
 use crate::types::Value;
 
 /// A tuple version's place in its table.
@@ -58,6 +58,33 @@ impl Header {
     }
 }
 
+/// Some columns of a table, each once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Columns {
+    list: Vec<ColumnId>,
+    set: ColumnSet,
+}
+
+impl Columns {
+    pub(crate) fn add(&mut self, column: ColumnId) {
+        if !self.list.contains(&column) {
+            self.list.push(column);
+            self.set |= column_set([column]);
+        }
+    }
+
+    /// Those of them that are also in `set`.
+    pub(crate) fn of(&self, set: ColumnSet) -> impl Iterator<Item = ColumnId> {
+        // Most often there is none.
+        let list = if self.set & set == 0 { &[] } else { self.list.as_slice() };
+        list.iter().copied().filter(move |column| set & column_set([*column]) != 0)
+    }
+
+    pub(crate) fn contains(&self, column: ColumnId) -> bool {
+        self.list.contains(&column)
+    }
+}
+
 /// A table's storage.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
@@ -67,9 +94,9 @@ pub(crate) struct Table {
     values: Vec<Value>,
     pub(crate) indexes: Vec<Index>,
     /// Columns of unique indexes that a foreign key might refer to.
-    pub(crate) key_columns: Vec<ColumnId>,
+    pub(crate) key_columns: Columns,
     /// Columns that any index uses: an update of one of them is entered into the indexes.
-    pub(crate) indexed_columns: Vec<ColumnId>,
+    pub(crate) indexed_columns: Columns,
     holders: Vec<Holders>,
     /// How many versions the base has, and which of them have been written to since.
     kept: u32,
