@@ -106,6 +106,35 @@ fn both_databases_say_the_same() {
 }
 
 #[test]
+fn a_connection_that_the_server_ends() {
+    let text = "session s step end { SELECT pg_terminate_backend(pg_backend_pid()); }\n\
+                session t step look { SELECT 1 AS one; }\npermutation end look\n";
+    check(
+        &Files::new(&[("end.spec", text)]),
+        &["end.spec", "--on", "postgres"],
+        Exit::Expected,
+        &expect![[r#"
+            Parsed test spec with 2 sessions
+
+            starting permutation: end look
+            step end: SELECT pg_terminate_backend(pg_backend_pid());
+            FATAL:  terminating connection due to administrator command
+            server closed the connection unexpectedly
+            	This probably means the server terminated abnormally
+            	before or while processing the request.
+
+            step look: SELECT 1 AS one;
+            one
+            ---
+              1
+            (1 row)
+
+        "#]],
+        &expect![""],
+    );
+}
+
+#[test]
 fn the_difference_from_the_nearest_of_what_was_expected() {
     let text = "session s step a { SELECT 1 AS n; } permutation a\n";
     let right =

@@ -220,6 +220,8 @@ Examples:
   skiptrace spec nowait-4.spec --expect nowait-4.out --expect nowait-4_1.out
                                                               the difference from the nearest of two outputs
   skiptrace spec lost-update.spec --all-permutations          every order, and the outcomes that they have
+  PGDATESTYLE='Postgres, MDY' PGTZ=PST8PDT skiptrace spec receipt-report.spec --on postgres
+                                                              dates as in the expected outputs of PostgreSQL's suite
 
 A spec file:
   setup    { CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0); }

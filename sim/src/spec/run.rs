@@ -111,6 +111,9 @@ pub(super) fn too_much_output() -> Trouble {
     Trouble::Refused(format!("a permutation that prints more than {OUTPUT_MAX} bytes"))
 }
 
+/// libpq's words. Source: PostgreSQL, fe-misc.c, `pqReadData`.
+const CLOSED: &str = "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n\tbefore or while processing the request.";
+
 /// A step in the permutation, by place.
 type Place = usize;
 
@@ -280,6 +283,7 @@ impl<'r> Run<'r> {
         self.print_notices(connection)?;
         match self.database.answer(connection)?.parts.pop() {
             Some(Part::Error { severity, message }) => return Ok(Err(format!("{severity}:  {message}"))),
+            Some(Part::Closed) => return Ok(Err(CLOSED.to_owned())),
             Some(Part::Rows(rows)) => self.say(&table(&rows, self.left())?)?,
             Some(Part::Done) | None => {}
         }
@@ -408,6 +412,7 @@ impl<'r> Run<'r> {
                     let line = format!("{severity}:  {message}\n");
                     self.say(&line)?;
                 }
+                Part::Closed => self.say(&format!("{CLOSED}\n\n"))?,
             }
         }
         for told in answer.notifications {

@@ -90,6 +90,8 @@ pub enum Part {
         /// PostgreSQL's primary message.
         message: String,
     },
+    /// The server closed the connection behind a FATAL error.
+    Closed,
 }
 
 /// Rows as text.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio_postgres::error::DbError;
-use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 
 use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
 use crate::backend::block_on::block_on;
@@ -110,7 +110,7 @@ fn fresh<'bed>(
 
 impl Connection {
     async fn open(url: &str, name: &str) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
+        let (client, mut connection) = config(url, |variable| std::env::var(variable).ok())?.connect(NoTls).await?;
         let inbox = Arc::new(Mutex::new(Inbox::default()));
         let receiver = inbox.clone();
         tokio::spawn(async move {
@@ -127,6 +127,22 @@ impl Connection {
         let row = client.query_one(set, &[&name]).await?;
         Ok(Self { client: Arc::new(client), pid: row.get(0), inbox, flight: None, parts: None })
     }
+}
+
+/// With the settings that libpq takes from the environment, where pg_regress puts them. Source: PostgreSQL, fe-connect.c,
+/// `EnvironmentOptions`.
+fn config(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Config, tokio_postgres::Error> {
+    let mut config: Config = url.parse()?;
+    let mut options = config.get_options().unwrap_or_default().to_owned();
+    for (variable, setting) in [("PGDATESTYLE", "datestyle"), ("PGTZ", "timezone")] {
+        if let Some(value) = environment(variable) {
+            // A space would end the argument.
+            let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
+            options += &format!(" -c {setting}={value}");
+        }
+    }
+    config.options(options.trim_start());
+    Ok(config)
 }
 
 /// A notice as libpq shows it by default. Source: PostgreSQL, fe-protocol3.c, `pqBuildErrorMessage3`.
@@ -172,7 +188,9 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Option<Vec<Part>>, tok
         Err(error) => match error.as_db_error() {
             Some(error) => {
                 let (severity, message) = (error.severity().to_owned(), error.message().to_owned());
+                let fatal = error.parsed_severity() == Some(Severity::Fatal);
                 parts.push(Part::Error { severity, message });
+                parts.extend(fatal.then_some(Part::Closed));
             }
             None => return Err(error),
         },
@@ -264,5 +282,20 @@ impl Messages for PostgresMessages<'_> {
         }
         block_on(&self.runtime, async { tokio::time::sleep(LOOK).await });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::config;
+
+    #[test]
+    fn a_connection_heeds_what_pg_regress_sets() {
+        let options = |url: &str| {
+            let environment = |name: &str| (name == "PGDATESTYLE").then(|| "Postgres, MDY".to_owned());
+            config(url, environment).expect("a connection string").get_options().map(str::to_owned)
+        };
+        assert_eq!(options("host=h user=u").as_deref(), Some("-c datestyle=Postgres,\\ MDY"));
+        assert_eq!(options("host=h options='-c a=b'").as_deref(), Some("-c a=b -c datestyle=Postgres,\\ MDY"));
     }
 }
