@@ -10,6 +10,11 @@
 //! streams' names, and waits for nothing. What somebody was at work on is drained by itself afterwards, and waited for. Where a batch
 //! fails, so that one of its streams is at fault, each of them is drained by itself.
 //!
+//! Of a stream that has many the first are drained in one transaction, then the next: each holds the stream for a while only,
+//! and what is done is done. Nothing is skipped, for a claim takes all records *below* a version. Where that version was found does
+//! not matter, nor when: it is only about how many there are. The last claim takes whatever there is, so that the stream has caught up
+//! behind it, though appends go on.
+//!
 //! Left alone are the records of a *building* generation, which belong to its rebuild until it goes live, and those of a live one
 //! whose handler this process does not have. Records of a generation that is not used any more are archived
 //! as superseded, and never applied: in place, its storage is another generation's by now.
@@ -33,7 +38,7 @@ use crate::transaction::{CommitError, IDLE_MAX, Transaction, setting};
 
 statements! {
     /// The statements of draining.
-    DrainSql { lock_stream = sql::LOCK_STREAM, lock_free_streams = sql::LOCK_FREE_STREAMS, claim = sql::CLAIM, find_generations = sql::FIND_GENERATIONS, find_streams = sql::FIND_STREAMS, }
+    DrainSql { lock_stream = sql::LOCK_STREAM, lock_free_streams = sql::LOCK_FREE_STREAMS, claim = sql::CLAIM, find_generations = sql::FIND_GENERATIONS, find_streams = sql::FIND_STREAMS, find_end = sql::FIND_END, }
 }
 
 /// How many streams [`Drainer::drain_all`] looks for at a time.
@@ -41,6 +46,9 @@ const STREAMS_PER_LOOK: i64 = 1000;
 
 /// How many streams are drained in one transaction at most: it holds up whoever appends to one of them until its end.
 const STREAMS_PER_BATCH: usize = 50;
+
+/// How many records of a stream are drained in one transaction, where nobody says otherwise.
+const RECORDS_MAX: u32 = 500;
 
 /// A drain that lost against another transaction is tried again so many times before it is reported.
 const RETRIES_MAX: u32 = 5;
@@ -52,6 +60,15 @@ pub struct Drainer {
     /// Name and version of each handler that this process has, as parameters.
     handlers: [Value; 2],
     idle_max: Value,
+    records_max: i64,
+}
+
+/// Which records of a stream are claimed, at most.
+struct Share {
+    /// As [`Drainer::handlers`].
+    handlers: [Value; 2],
+    /// Of lower versions than this.
+    below: i64,
 }
 
 /// What a drain did.
@@ -70,15 +87,25 @@ pub struct DrainReport {
     pub streams: u64,
     /// What was done with their records.
     pub drained: Drained,
-    /// Streams that could not be drained, and why. Their records are as they were.
+    /// Streams that could not be drained, and why. Their records are as they were, but for those that a transaction before had drained.
     pub failed: Vec<(StreamId, DrainError)>,
+}
+
+impl Drained {
+    fn add(&mut self, drained: Self) {
+        self.projected += drained.projected;
+        self.superseded += drained.superseded;
+    }
+
+    fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
 }
 
 impl DrainReport {
     fn add(&mut self, streams: usize, drained: Drained) {
         self.streams += streams as u64;
-        self.drained.projected += drained.projected;
-        self.drained.superseded += drained.superseded;
+        self.drained.add(drained);
     }
 }
 
@@ -88,7 +115,7 @@ impl Drainer {
         let names = store.projections().map(|it| Value::Text(it.name.clone())).collect();
         let versions = store.projections().map(|it| Value::Int(it.projection.handler_version())).collect();
         let handlers = [Value::Array(names), Value::Array(versions)];
-        Self { store: store.clone(), handlers, idle_max: setting(IDLE_MAX) }
+        Self { store: store.clone(), handlers, idle_max: setting(IDLE_MAX), records_max: RECORDS_MAX.into() }
     }
 
     /// The same, with another limit on how long a drain may stand still while it holds a stream, as when its process stalls. Then the
@@ -98,13 +125,46 @@ impl Drainer {
         Self { idle_max: setting(idle_max), ..self }
     }
 
-    /// Drains one stream, in one transaction. On an error its records are as they were.
+    /// The same, with another limit on how many skip records of a stream [`Drainer::drain_all`] drains in one transaction, at least 1; while that
+    /// lasts, whoever appends to the stream waits. 500 where nothing is said.
+    #[must_use]
+    pub fn with_records_max(self, records_max: u32) -> Self {
+        Self { records_max: records_max.max(1).into(), ..self }
+    }
+
+    /// Drains one stream, in one transaction, however many records it has. On an error its records are as they were.
     pub async fn drain_stream<S: Session>(&self, session: &mut S, stream: &StreamId) -> Result<Drained, DrainError> {
-        let sql = self.store.drain_sql();
+        self.drain_share(session, stream, &self.all()).await
+    }
+
+    /// All records that this process can drain.
+    fn all(&self) -> Share {
+        Share { handlers: self.handlers.clone(), below: i64::MAX }
+    }
+
+    /// Those of `projection`, and of generations that are not used any more, below a version.
+    fn of_projection(&self, projection: &Value, below: i64) -> Share {
+        let Value::Text(name) = projection else { unreachable!("the column is a text") };
+        let handler = self.store.projection(name).map(|it| it.projection.handler_version());
+        let name = handler.map(|_| projection.clone());
+        let handlers = [name, handler.map(Value::Int)].map(|it| Value::Array(it.into_iter().collect()));
+        Share { handlers, below }
+    }
+
+    fn claim(&self, streams: Vec<Value>, share: &Share) -> Call {
+        let [names, versions] = share.handlers.clone();
+        Call::new(&self.store.drain_sql().claim, [Value::from(streams), names, versions, Value::Int(share.below)])
+    }
+
+    async fn drain_share<S: Session>(
+        &self,
+        session: &mut S,
+        stream: &StreamId,
+        share: &Share,
+    ) -> Result<Drained, DrainError> {
         let id = Value::Text(stream.shared());
-        let [names, versions] = self.handlers.clone();
-        let lock = Call::new(&sql.lock_stream, [id.clone(), self.idle_max.clone()]);
-        let claim = Call::new(&sql.claim, [Value::from(vec![id]), names, versions]);
+        let lock = Call::new(&self.store.drain_sql().lock_stream, [id.clone(), self.idle_max.clone()]);
+        let claim = self.claim(vec![id], share);
         let (transaction, answers) = Transaction::begin(session, self.store.control(), [lock, claim]).await?;
         if answers[0].rows.is_empty() {
             transaction.rollback().await.ok();
@@ -145,9 +205,11 @@ impl Drainer {
         let locked: Vec<Value> = answers.remove(0).rows.iter().map(|row| row.value(0).clone()).collect();
         let got = |stream: &StreamId| locked.contains(&Value::Text(stream.shared()));
         let others = streams.iter().filter(|stream| !got(stream)).collect();
-        let [names, versions] = self.handlers.clone();
-        let claim = Call::new(&sql.claim, [Value::from(locked), names, versions]);
-        let claimed = transaction.send(vec![claim]).await?.remove(0).rows;
+        if locked.is_empty() {
+            transaction.rollback().await?;
+            return Ok(others);
+        }
+        let claimed = transaction.send(vec![self.claim(locked, &self.all())]).await?.remove(0).rows;
         let drained = self.finish(transaction, &claimed).await?;
         let mut found: Vec<&SmolStr> = claimed.iter().map(|row| row.text(0)).collect();
         found.sort_unstable();
@@ -180,9 +242,14 @@ impl Drainer {
             let [projection, number] = generation.map(Clone::clone);
             let params = [projection, number, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
             let found = session.execute(&self.store.drain_sql().find_streams, &params).await?;
-            let streams: Vec<StreamId> = found.rows.iter().map(|row| StreamId::stored(row.text(0).clone())).collect();
+            let (long, short): (Vec<&Row>, Vec<&Row>) =
+                found.rows.iter().partition(|row| row.int(1) > self.records_max);
+            let streams: Vec<StreamId> = short.iter().map(|row| StreamId::stored(row.text(0).clone())).collect();
             for batch in streams.chunks(STREAMS_PER_BATCH) {
                 self.drain_batch(session, batch, report).await?;
+            }
+            for row in long {
+                self.drain_long(session, &StreamId::stored(row.text(0).clone()), generation, report).await?;
             }
             match found.rows.last() {
                 Some(row) if i64::try_from(found.rows.len()) == Ok(STREAMS_PER_LOOK) => after = row.text(0).clone(),
@@ -206,33 +273,60 @@ impl Drainer {
             },
         };
         for stream in left {
-            self.drain_into(session, stream, report).await?;
+            let drained = self.drain_or_report(session, stream, &self.all(), report).await?.unwrap_or_default();
+            // Nothing: another drain was faster.
+            report.add(usize::from(!drained.is_nothing()), drained);
         }
         Ok(())
     }
 
-    async fn drain_into<S: Session>(
+    /// Drains a stream that has many records of a generation: so many in a transaction, the lowest versions first.
+    async fn drain_long<S: Session>(
         &self,
         session: &mut S,
         stream: &StreamId,
+        generation: [&Value; 2],
         report: &mut DrainReport,
     ) -> Result<(), DbError> {
+        let [projection, number] = generation;
+        let after = Value::Int(self.records_max);
+        let params = [projection.clone(), number.clone(), Value::Text(stream.shared()), after];
+        let mut all = Drained::default();
+        loop {
+            let end = session.execute(&self.store.drain_sql().find_end, &params).await?;
+            let end = end.rows.first().map(|row| row.int(0));
+            let share = end.map_or_else(|| self.all(), |end| self.of_projection(projection, end));
+            let Some(drained) = self.drain_or_report(session, stream, &share, report).await? else {
+                report.add(0, all);
+                return Ok(());
+            };
+            all.add(drained);
+            if end.is_none() || drained.is_nothing() {
+                report.add(usize::from(!all.is_nothing()), all);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Drains a share of a stream; where that fails, none, and the report says so.
+    async fn drain_or_report<S: Session>(
+        &self,
+        session: &mut S,
+        stream: &StreamId,
+        share: &Share,
+        report: &mut DrainReport,
+    ) -> Result<Option<Drained>, DbError> {
         let mut retries = 0;
         loop {
-            match self.drain_stream(session, stream).await {
-                // Another drain was faster.
-                Ok(Drained { projected: 0, superseded: 0 }) => return Ok(()),
-                Ok(drained) => {
-                    report.add(1, drained);
-                    return Ok(());
-                }
+            match self.drain_share(session, stream, share).await {
+                Ok(drained) => return Ok(Some(drained)),
                 Err(DrainError::Db(error)) if error.sqlstate().is_connection_lost() => return Err(error),
                 Err(DrainError::Db(error)) if error.sqlstate().is_retryable() && retries < RETRIES_MAX => retries += 1,
                 Err(error) => {
                     if !report.failed.iter().any(|(failed, _)| failed == stream) {
                         report.failed.push((stream.clone(), error));
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }

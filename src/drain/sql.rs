@@ -22,13 +22,14 @@ pub(crate) const LOCK_FREE_STREAMS: Text = (
 );
 
 /// Takes and archives the skip records of the streams `$1`, except those of building generations and those of live ones
-/// whose handler (`$2` name, `$3` version) is not here. Returns them with their events: the `live` ones must be applied
-/// in this transaction. LEFT JOIN, so that a record without its event is seen and not lost.
+/// whose handler (`$2` name, `$3` version) is not here; of versions below `$4` only. Returns them with their events: the `live` ones must
+/// be applied in this transaction. LEFT JOIN, so that a record without its event is seen and not lost.
 pub(crate) const CLAIM: Text = (
     "drain.claim",
     "WITH claimed AS (
          DELETE FROM {schema}.skips s USING {schema}.generations g
          WHERE s.stream_id = ANY ($1::text[])
+           AND s.version < $4
            AND g.projection = s.projection AND g.generation = s.generation
            AND g.state <> 'building'
            AND (g.state <> 'live' OR EXISTS (
@@ -66,12 +67,23 @@ pub(crate) const FIND_GENERATIONS: Text = (
      ORDER BY g.projection, g.generation",
 );
 
-/// The next `$4` streams after `$3` that have skip records of generation `$1`, `$2`.
+/// The next `$4` streams after `$3` that have skip records of generation `$1`, `$2`, and how many.
 pub(crate) const FIND_STREAMS: Text = (
     "drain.find_streams",
-    "SELECT DISTINCT s.stream_id
+    "SELECT s.stream_id, count(*)
      FROM {schema}.skips s
      WHERE s.projection = $1 AND s.generation = $2 AND s.stream_id > $3
+     GROUP BY s.stream_id
      ORDER BY s.stream_id
      LIMIT $4",
+);
+
+/// The version of the record of stream `$3` in generation `$1`, `$2` that comes after the first `$4`.
+pub(crate) const FIND_END: Text = (
+    "drain.find_end",
+    "SELECT s.version
+     FROM {schema}.skips s
+     WHERE s.stream_id = $3 AND s.projection = $1 AND s.generation = $2
+     ORDER BY s.version
+     LIMIT 1 OFFSET $4",
 );

@@ -442,62 +442,6 @@ async fn a_batch_holds_back_what_is_behind_a_skip_record() {
     assert_converged(&mut session).await;
 }
 
-#[tokio::test]
-async fn a_drain_that_fails_leaves_its_stream_and_not_the_others() {
-    let fixture = Fixture::new().await;
-    let mut session = fixture.session().await;
-    append(&fixture.store, &mut session, "a", 1).await;
-    let poison = [skiptrace::NewEvent::new("Deposited", serde_json::json!({ "amount": 1000 }))];
-    let poisoned = fixture.store.append(&mut session, &stream("a"), ExpectedVersion::Any, &poison).await;
-    poisoned.expect("nothing is applied yet");
-    append(&fixture.store, &mut session, "b", 1).await;
-    run(&mut session, "UPDATE es.generations SET state = 'live'").await;
-
-    let report = Drainer::new(&fixture.store).drain_all(&mut session).await.expect("a drain");
-    assert_eq!((report.streams, report.drained.projected), (1, 1));
-    let (failed, error) = &report.failed[0];
-    assert_eq!(failed.as_str(), "a");
-    assert!(
-        matches!(error, skiptrace::DrainError::Db(error) if error.sqlstate() == SqlState::CHECK_VIOLATION),
-        "{error}"
-    );
-    assert_eq!(number(&mut session, "SELECT count(*) FROM es.skips WHERE stream_id = 'a'").await, 2);
-    assert_eq!(number(&mut session, "SELECT count(*) FROM public.entries WHERE stream_id = 'a'").await, 0);
-    let missing = Drainer::new(&fixture.store).drain_stream(&mut session, &stream("nowhere")).await;
-    assert!(matches!(missing, Err(skiptrace::DrainError::NoStream(_))));
-}
-
-/// Three streams in one transaction, the fourth, which somebody holds, in one of its own when it is free.
-#[tokio::test]
-async fn a_drain_takes_what_is_free_at_once_and_waits_for_the_rest() {
-    let fixture = Fixture::new().await;
-    let (mut session, mut holder) = (fixture.session().await, fixture.session().await);
-    for name in ["a", "b", "c", "d"] {
-        append(&fixture.store, &mut session, name, 2).await;
-    }
-    run(&mut session, "UPDATE es.generations SET state = 'live'").await;
-    run(&mut holder, "BEGIN").await;
-    run(&mut holder, "SELECT FROM es.streams WHERE stream_id = 'b' FOR UPDATE").await;
-
-    let mut drains = fixture.session().await;
-    let drainer = Drainer::new(&fixture.store);
-    let left = "SELECT count(DISTINCT stream_id) FROM es.skips";
-    let let_go = async {
-        while number(&mut session, left).await > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let transactions = number(&mut session, "SELECT count(DISTINCT xmin::text) FROM es.skip_archive").await;
-        assert_eq!(transactions, 1, "three streams were drained together");
-        assert_eq!(number(&mut session, left).await, 1);
-        run(&mut holder, "COMMIT").await;
-    };
-    let both = async { tokio::join!(drainer.drain_all(&mut drains), let_go) };
-    let (report, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("three streams are free");
-    let report = report.expect("a drain");
-    assert_eq!((report.streams, report.drained.projected, report.failed.len()), (4, 8, 0));
-    assert_converged(&mut session).await;
-}
-
 /// The batch's applies fail: the rebuild stops with the reason, and goes on when the cause is gone.
 #[tokio::test]
 async fn a_rebuild_stops_at_an_event_that_cannot_be_applied() {

@@ -24,6 +24,9 @@ const HANDLER_VERSION: i64 = 1;
 /// More events than any scenario appends to a stream.
 const EVENTS_MAX: u32 = 100_000;
 
+/// A stream of so few records is a long one for a drain: so that its way with these is explored, too.
+const RECORDS_MAX: u32 = 2;
+
 /// See the module.
 pub(super) struct SkipRecord;
 
@@ -67,7 +70,8 @@ impl Protocol for SkipRecord {
     fn bind(&self, scenario: &Scenario) -> Rc<dyn Bound> {
         let store = store();
         let appends = (0..).zip(&scenario.actors).map(|(actor, spec)| appends_of(actor, &spec.role)).collect();
-        Rc::new(BoundCore { drainer: Drainer::new(&store), store, appends })
+        let drainer = Drainer::new(&store).with_records_max(RECORDS_MAX);
+        Rc::new(BoundCore { store, drainer, appends })
     }
 }
 
