@@ -105,6 +105,20 @@ fn both_databases_say_the_same() {
     check(&files, &["lost.spec", "--on", "model", "--on", "postgres"], Exit::Expected, &expect![""], &expect![""]);
 }
 
+/// What needs several statements a message or time that passes, and so cannot stand in `tests/conformance/specs`.
+#[test]
+fn specs_of_whole_messages_come_out_alike() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/suite/specs");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let both = ["spec", "--on", "model", "--on", "postgres"];
+    let args: Vec<&str> = both.into_iter().chain(files.iter().map(String::as_str)).collect();
+    let ran = skiptrace(&args);
+    assert_eq!((ran.out.as_str(), ran.err.as_str(), ran.exit), ("", "", Exit::Expected));
+}
+
 #[test]
 fn a_connection_that_the_server_ends() {
     let text = "session s step end { SELECT pg_terminate_backend(pg_backend_pid()); }\n\

@@ -8,13 +8,13 @@ impl Server {
         self.core.clock
     }
 
-    /// Moves the virtual time on by `microseconds`. Waits whose `lock_timeout` has passed end; ask [`Server::next_woken`].
+    /// Moves the virtual time on by `microseconds`. Waits whose `lock_timeout` or `statement_timeout` has passed end; ask [`Server::next_woken`].
     pub fn advance_clock(&mut self, microseconds: i64) {
         self.core.clock += microseconds;
         self.core.locks.expire(self.core.clock, &self.core.xacts);
     }
 
-    /// When the next `lock_timeout`, or `deadlock_timeout` if it is heeded, of a waiting session passes.
+    /// When the next `lock_timeout` or `statement_timeout`, or `deadlock_timeout` if it is heeded, of a waiting session passes.
     pub fn next_deadline(&self) -> Option<i64> {
         self.core.locks.next_due().map(|(at, _)| at)
     }

@@ -44,8 +44,8 @@
 //! SHARE, and what is gone takes its references with it, empties them, or errs with 23503.
 //!
 //! **Table locks** in eight modes, with fair queues; TRUNCATE, which old snapshots see as an empty table; LOCK TABLE; **advisory locks**, also where
-//! they wait in the middle of a scan; LISTEN and NOTIFY; **sequences**, which do not roll back; **savepoints**; DDL in transactions, which others see when it is committed; **deadlocks**; `lock_timeout`, in
-//! virtual time (see [`Server::advance_clock`]).
+//! they wait in the middle of a scan; LISTEN and NOTIFY; **sequences**, which do not roll back; **savepoints**; DDL in transactions, which others see when it is committed; **deadlocks**; `lock_timeout`, `statement_timeout`
+//! and `pg_sleep`, in virtual time (see [`Server::advance_clock`]).
 //!
 //! # How a statement waits
 //!
@@ -81,6 +81,7 @@
 //!   range of an indexed column in another order where it guesses that many rows are in it. Groups come in the order of their
 //!   first rows. Only ORDER BY promises an order, here and there.
 //! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
+//! - `pg_sleep` is refused where another session's timeout passes meanwhile, and beyond a minute.
 //! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.
 //! - Foreign keys are those of CREATE TABLE. DEFERRABLE, MATCH FULL and PARTIAL, columns of different types (but for integers without ON UPDATE CASCADE)
 //!   and foreign keys in ALTER TABLE are refused.

@@ -296,7 +296,10 @@ impl Server {
             Outcome::Failed(self.core.fail_to_compile(me, error))
         } else {
             let plan = &self.statements[prepared.0 as usize].plan;
-            self.core.session_mut(me).activation().pause = pause;
+            let clock = self.core.clock;
+            let session = self.core.session_mut(me);
+            session.statement_ends = session.settings.statement_timeout().map(|limit| clock + limit);
+            session.activation().pause = pause;
             let flow = exec::start(&mut self.core, me, plan, params);
             self.core.finish(me, prepared, plan, flow)
         };
@@ -351,6 +354,8 @@ impl Server {
         let Waiting { prepared, mut plan, version, paused: _ } = waiting;
         let flow = if end == End::TimedOut {
             Flow::Failed(Error::new("55P03", "canceling statement due to lock timeout"))
+        } else if end == End::StatementTimedOut {
+            Flow::Failed(exec::timed_out())
         } else if end == End::Deadlock {
             Flow::Failed(Error::new("40P01", "deadlock detected"))
         } else if version != self.core.catalog.version() && exec::waits_for_table(&self.core, me, &plan) {

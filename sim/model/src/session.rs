@@ -47,6 +47,8 @@ pub(crate) struct Session {
     activation: Option<Box<Activation>>,
     /// The statement that waits, or has paused.
     pub(crate) waiting: Option<Waiting>,
+    /// When `statement_timeout` ends its statement.
+    pub(crate) statement_ends: Option<i64>,
     /// The message of statements that it is working on.
     pub(crate) message: Option<Message>,
     /// By PREPARE: name and text.

@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     local: Vec<(SmolStr, SmolStr)>,
     /// What a rollback puts back: which layer, the name and the old value.
     undo: Vec<(bool, SmolStr, Option<SmolStr>)>,
+    /// Whether `statement_timeout` may be set.
+    limits_statements: bool,
     /// Durations that have been set before: of which setting, as it was said, and as it is shown.
     durations: Vec<(SmolStr, SmolStr, SmolStr)>,
 }
@@ -43,12 +45,11 @@ const DEFAULTS: [(&str, &str); 12] = [
 ];
 
 /// Settings that change what statements mean or when they end, and that nothing here looks at: only their defaults are true.
-const NOT_FOLLOWED: [&str; 7] = [
+const NOT_FOLLOWED: [&str; 6] = [
     "client_encoding",
     "default_transaction_isolation",
     "search_path",
     "server_version_num",
-    "statement_timeout",
     "timezone",
     "transaction_read_only",
 ];
@@ -90,6 +91,7 @@ impl Settings {
             // Once its name was used, a custom setting exists, empty, for the rest of the session.
             self.session.push((name.clone(), "".into()));
         }
+        self.limits_statements |= name == "statement_timeout";
         let layer = if local { &mut self.local } else { &mut self.session };
         let old = put(layer, name, value);
         self.undo.push((local, name.clone(), old));
@@ -143,6 +145,7 @@ impl Settings {
         self.session.clear();
         self.local.clear();
         self.undo.clear();
+        self.limits_statements = false;
     }
 
     /// The transaction ends.
@@ -157,6 +160,14 @@ impl Settings {
     /// `lock_timeout` in microseconds; none: no limit.
     pub(crate) fn lock_timeout(&self) -> Option<i64> {
         self.duration("lock_timeout").filter(|limit| *limit > 0)
+    }
+
+    /// `statement_timeout` in microseconds; none: no limit.
+    pub(crate) fn statement_timeout(&self) -> Option<i64> {
+        if !self.limits_statements {
+            return None;
+        }
+        self.duration("statement_timeout").filter(|limit| *limit > 0)
     }
 
     /// `deadlock_timeout` in microseconds.

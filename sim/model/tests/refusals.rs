@@ -19,11 +19,10 @@ fn a_server_function_in_the_select_list_beside_a_row_lock() {
     refused("SELECT pg_advisory_lock(id) FROM t FOR UPDATE");
 }
 
-/// Names are always looked for in `public`, nothing times a statement, and no isolation level is taken from a setting.
+/// Names are always looked for in `public`, and no isolation level is taken from a setting.
 #[test]
 fn a_setting_that_nothing_follows() {
     refused("SET search_path = elsewhere");
-    refused("SET statement_timeout = '1s'");
     refused("SET default_transaction_isolation = 'repeatable read'");
 }
 
@@ -31,7 +30,30 @@ fn a_setting_that_nothing_follows() {
 fn its_default_is_true() {
     let mut server = Server::new();
     let session = server.connect();
-    assert!(matches!(server.query(session, "SET statement_timeout = '0'"), Outcome::Done(_)));
+    assert!(matches!(server.query(session, "SET search_path = '\"$user\", public'"), Outcome::Done(_)));
+}
+
+/// What another session does when its timeout passes would happen in the middle of the sleeper's statement.
+#[test]
+fn a_sleep_beyond_what_is_modelled() {
+    refused("SELECT pg_sleep('1')");
+    refused("SELECT pg_sleep(60.1)");
+    let mut server = Server::new();
+    let (holder, waiter, sleeper) = (server.connect(), server.connect(), server.connect());
+    for (session, sql) in [
+        (holder, "CREATE TABLE t (id bigint PRIMARY KEY)"),
+        (holder, "BEGIN"),
+        (holder, "LOCK TABLE t"),
+        (waiter, "SET lock_timeout = '1s'"),
+    ] {
+        assert!(matches!(server.query(session, sql), Outcome::Done(_)), "{sql}");
+    }
+    assert_eq!(server.query(waiter, "SELECT id FROM t"), Outcome::Waits);
+    assert!(matches!(server.query(sleeper, "SELECT pg_sleep(0.9)"), Outcome::Done(_)));
+    match server.query(sleeper, "SELECT pg_sleep(0.2)") {
+        Outcome::Failed(error) => assert!(error.is_refusal(), "{error}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Foreign keys are checked at the end of the statement, and their MATCH is SIMPLE.

@@ -11,7 +11,10 @@ use crate::function::{ServerFunction, TableFunction};
 use crate::lock::{AdvisoryKey, AdvisoryScope, LockTag};
 use crate::mvcc::NO_XID;
 use crate::plan::TableLockMode;
-use crate::types::Value;
+use crate::types::{Numeric, Value};
+
+/// What `pg_sleep` takes at most, in microseconds.
+const SLEEP_MAX: i128 = 60_000_000;
 
 /// The process id that a session's server process would have: sessions are numbered from 0, pids are not.
 const FIRST_PID: i64 = 1001;
@@ -95,8 +98,34 @@ impl Exec<'_> {
                 self.remembered(|exec| exec.next_value(sequence))
             }
             ServerFunction::RelationName => Ok(self.relation_name(&args[0])),
+            ServerFunction::Sleep => match &args[0] {
+                Value::Numeric(seconds) => self.remembered(|exec| exec.sleep(**seconds)),
+                _ => Ok(Value::Null),
+            },
             ServerFunction::IsInRecovery => Ok(Value::Bool(false)),
             ServerFunction::CurrentDatabase => Ok(Value::Text(self.core.names.database.clone())),
+        }
+    }
+
+    /// Lets time pass. Nobody else can do anything meanwhile: whose wait would end by a timeout is not modelled.
+    fn sleep(&mut self, seconds: Numeric) -> Result<Value, Interrupt> {
+        self.core.note(|| Access::Everything);
+        let scale = 10_i128.pow(seconds.scale.into());
+        let micros = seconds.digits.saturating_mul(1_000_000) / scale;
+        if micros > SLEEP_MAX {
+            return Err(Error::refused(format_args!("pg_sleep of more than {} seconds", SLEEP_MAX / 1_000_000)).into());
+        }
+        let wakes = self.core.clock + i64::try_from(micros.max(0)).expect("less than SLEEP_MAX");
+        let ends = self.core.session(self.me).statement_ends.filter(|ends| *ends < wakes);
+        self.core.clock = ends.unwrap_or(wakes);
+        let going_on = self.core.locks.granted.len();
+        self.core.locks.expire(self.core.clock, &self.core.xacts);
+        if self.core.locks.granted.len() > going_on {
+            return Err(Error::refused("pg_sleep while another session's timeout passes").into());
+        }
+        match ends {
+            Some(_) => Err(super::timed_out().into()),
+            None => Ok(Value::Void),
         }
     }
 

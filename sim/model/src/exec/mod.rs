@@ -41,7 +41,7 @@ pub(crate) use view::Names;
 use crate::catalog::TableId;
 use crate::error::Error;
 use crate::footprint::{Access, Lock};
-use crate::lock::{LockTag, Request, Waiter};
+use crate::lock::{End, LockTag, Request, Waiter};
 use crate::message::Message;
 use crate::mvcc::{Snapshot, TupleId, Xid};
 use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
@@ -285,6 +285,11 @@ pub(crate) struct Exec<'a> {
 /// The error of a statement in a failed transaction block.
 pub(crate) fn aborted() -> Error {
     Error::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+}
+
+/// The error of a statement whose `statement_timeout` has passed.
+pub(crate) fn timed_out() -> Error {
+    Error::new("57014", "canceling statement due to statement timeout")
 }
 
 /// Starts a statement.
@@ -568,8 +573,12 @@ impl Core {
 
     /// Stands in line for a lock that cannot be had at once. Ok: it was had after all.
     pub(crate) fn wait(&mut self, me: u16, tag: LockTag, mode: TableLockMode) -> Result<(), Interrupt> {
-        let settings = &self.session(me).settings;
-        let deadline = settings.lock_timeout().map(|limit| self.clock + limit);
+        let session = self.session(me);
+        let settings = &session.settings;
+        let lock = settings.lock_timeout().map(|limit| (self.clock + limit, End::TimedOut));
+        let statement = session.statement_ends.map(|at| (at, End::StatementTimedOut));
+        // Of two that pass at once, `lock_timeout` is told. Source: PostgreSQL, `ProcessInterrupts`.
+        let deadline = lock.into_iter().chain(statement).min_by_key(|(at, _)| *at);
         let check = self.locks.timed.then(|| self.clock + settings.deadlock_timeout());
         let waiter = Waiter { session: me, tag, mode, deadline, check, number: 0 };
         match self.locks.wait(waiter, &self.xacts) {

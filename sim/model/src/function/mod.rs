@@ -266,6 +266,8 @@ fn unreachable_types(function: Function, args: &[Value]) -> ! {
 /// A function that reads or changes the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerFunction {
+    /// `pg_sleep`, of a number of seconds as numeric
+    Sleep,
     /// `pg_current_xact_id()`: assigns one where there is none
     CurrentXactId,
     /// `pg_current_xact_id_if_assigned()`

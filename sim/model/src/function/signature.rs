@@ -121,6 +121,8 @@ const SIGNATURES: &[Signature] = &[
     server("pg_backend_pid", &[], INT4, ServerFunction::BackendPid),
     server("currval", &[REGCLASS], INT8, ServerFunction::CurrVal),
     server("nextval", &[REGCLASS], INT8, ServerFunction::NextValByName),
+    // In PostgreSQL of a `double precision`, which is not modelled: see where calls are compiled.
+    server("pg_sleep", &[NUMERIC], VOID, ServerFunction::Sleep),
     server("pg_is_in_recovery", &[], BOOL, ServerFunction::IsInRecovery),
     server("current_database", &[], TEXT, ServerFunction::CurrentDatabase),
     aggregate("sum", &[INT2], INT8, AggregateFunction::Sum),

@@ -37,8 +37,8 @@ pub(crate) struct Waiter {
     pub(crate) session: u16,
     pub(crate) tag: LockTag,
     pub(crate) mode: TableLockMode,
-    /// When `lock_timeout` ends the wait.
-    pub(crate) deadline: Option<i64>,
+    /// When `lock_timeout` or `statement_timeout` ends the wait, and as what.
+    pub(crate) deadline: Option<(i64, End)>,
     /// When `deadlock_timeout` has passed, and it looks for a deadlock, once.
     pub(crate) check: Option<i64>,
     /// Of those who began to wait at the same time, the one with the lower number was first. Given by [`Locks::wait`].
@@ -49,7 +49,10 @@ pub(crate) struct Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Granted,
+    /// `lock_timeout` has passed.
     TimedOut,
+    /// `statement_timeout` has passed.
+    StatementTimedOut,
     Deadlock,
 }
 

@@ -138,7 +138,7 @@ impl Locks {
         {
             let waiter = self.waiters.iter_mut().find(|waiter| waiter.session == session).expect("it is due");
             let looks = waiter.check == Some(due);
-            let end = if looks { End::Deadlock } else { End::TimedOut };
+            let end = if looks { End::Deadlock } else { waiter.deadline.map_or(End::TimedOut, |(_, end)| end) };
             if looks {
                 waiter.check = None;
             }
@@ -152,7 +152,7 @@ impl Locks {
     /// When something is due to a waiter next, and to whom.
     pub(crate) fn next_due(&self) -> Option<(i64, u16)> {
         let due = |waiter: &Waiter| {
-            let at = waiter.deadline.into_iter().chain(waiter.check).min()?;
+            let at = waiter.deadline.map(|(at, _)| at).into_iter().chain(waiter.check).min()?;
             Some((at, waiter.number, waiter.session))
         };
         self.waiters.iter().filter_map(due).min().map(|(at, _, session)| (at, session))

@@ -129,7 +129,7 @@ impl Connection {
     }
 }
 
-/// With the settings that libpq takes from the environment, where pg_regress puts them. Source: PostgreSQL, fe-connect.c,
+/// With the settings that libpq takes from the environment, where `pg_regress` puts them. Source: PostgreSQL, fe-connect.c,
 /// `EnvironmentOptions`.
 fn config(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Config, tokio_postgres::Error> {
     let mut config: Config = url.parse()?;
@@ -138,7 +138,7 @@ fn config(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Con
         if let Some(value) = environment(variable) {
             // A space would end the argument.
             let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
-            options += &format!(" -c {setting}={value}");
+            options = format!("{options} -c {setting}={value}");
         }
     }
     config.options(options.trim_start());
