@@ -220,15 +220,9 @@ fn what_a_killed_process_left_on_a_url_server_is_dropped_by_the_next_and_nothing
     const TEST: &str = "a_database_on_a_url_server_is_dropped_with_its_guard";
     let server = acquire(&local()).expect("a server that stands for somebody's");
     let url = server.url("postgres");
-    let of_somebody = server.create_database("somebody").expect("a database").name().to_owned();
-    for somebody in ["skiptrace_notes", "\"skiptrace notes\"", &of_somebody] {
+    let like_ours = format!("{}0", server.create_database("somebody").expect("a database").name());
+    for somebody in ["skiptrace_notes", "\"skiptrace notes\"", "skiptrace_1_0123abcd_suite_0", &like_ours] {
         batch(&url, &format!("CREATE DATABASE {somebody}"));
-        batch(
-            &url,
-            &format!(
-                "COMMENT ON DATABASE {somebody} IS 'not made by skiptrace, and not to be dropped, whatever sessions are named here'"
-            ),
-        );
     }
     let names = || ask(&url, "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database").expect("an answer");
     let of_others = names();
@@ -250,6 +244,31 @@ fn what_a_killed_process_left_on_a_url_server_is_dropped_by_the_next_and_nothing
     drop(living.stdin.take());
     living.wait().expect("its end");
     assert_eq!(names(), of_others, "who ends unforced drops its own");
+}
+
+/// A process may be killed between any two things that it does: its database has nothing yet but its name.
+#[test]
+fn a_database_that_was_just_created_is_its_owners_as_long_as_that_lives() {
+    let server = acquire(&local()).expect("a server that stands for somebody's");
+    let url = server.url("postgres");
+    let name = server.create_database("suite").expect("a database").name().to_owned();
+    batch(&url, &format!("CREATE DATABASE {name}"));
+    let is_kept = || {
+        let url = Some(url.clone());
+        drop(acquire(&Settings { database_url: url, forced: None, ..Settings::from_env() }).expect("the server"));
+        let count = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+        ask(&server.url("postgres"), &count).expect("an answer") == "1"
+    };
+    let owner: Vec<&str> = name.split('_').take(3).collect();
+    let holder = format!("{url}&application_name={}", owner.join("_"));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let (client, connection) = runtime.block_on(tokio_postgres::connect(&holder, NoTls)).expect("a connection");
+    let connection = runtime.spawn(connection);
+    assert!(is_kept(), "its owner holds a connection");
+    drop(client);
+    runtime.block_on(connection).expect("no panic").expect("it ends");
+    eventually("the database is dropped", || !is_kept());
 }
 
 fn batch(url: &str, sql: &str) {

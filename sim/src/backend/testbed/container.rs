@@ -17,8 +17,9 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt, TestcontainersError};
 use tokio::runtime::Runtime;
 
+use super::name::unique;
 use super::url::{DatabaseUrl, chain};
-use super::{AcquireOptions, MAJOR_MIN, TestBedError, unique};
+use super::{AcquireOptions, MAJOR_MIN, TestBedError};
 
 /// An engine that accepts and never answers would cost its client two minutes.
 const PING_MAX: Duration = Duration::from_secs(2);

@@ -1,8 +1,8 @@
 //! Databases that nobody will drop any more, on a server that others run.
 //!
-//! A process that is killed drops nothing. So each has an owner's id, which is part of the names of its databases and the `application_name` of a
-//! connection that it opens before it creates the first and holds until it has dropped the last. Whoever comes later drops what is *marked* as the test bed's,
-//! whose owner holds no connection, and where nobody is connected.
+//! A process that is killed drops nothing. So each has an owner's id, which is part of the names of its databases (`name`) and the
+//! `application_name` of a connection that it opens before it creates the first and holds until it has dropped the last. Whoever comes
+//! later drops what has such a name, whose owner holds no connection, and where nobody is connected.
 //!
 //! ```text
 //! killed   holds a connection   creates d   ✗                           server: the connection is gone
@@ -20,13 +20,11 @@ use tokio::sync::oneshot;
 use tokio_postgres::{Config, NoTls};
 
 use super::admin::{self, Failure};
+use super::name;
 use super::url::DatabaseUrl;
 
 /// How long a server has to take leave.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
-
-/// How a database's comment begins that the test bed made.
-const MARK: &str = "made by skiptrace, dropped when no session is named ";
 
 /// A connection that says that its process lives.
 #[derive(Debug)]
@@ -77,19 +75,14 @@ impl Drop for Holder {
     }
 }
 
-/// What marks `owner`'s database `name` as one that may be dropped without it.
-pub(super) fn marking(name: &str, owner: &str) -> String {
-    format!("COMMENT ON DATABASE \"{name}\" IS '{MARK}{owner}'")
-}
-
 /// Drops what killed processes have left. What cannot be dropped, now or by this user, is left to others.
 pub(super) fn clean_up(url: &DatabaseUrl) {
-    const MARKED: &str = "SELECT datname, substr(shobj_description(oid, 'pg_database'), length($1) + 1) FROM pg_database \
-         WHERE datname LIKE 'skiptrace\\_%' AND starts_with(shobj_description(oid, 'pg_database'), $1) ORDER BY oid";
+    const ALL: &str = "SELECT datname FROM pg_database ORDER BY oid";
     const UNUSED: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 OR application_name = $2)";
     let _ = admin::call(url, async |client| {
-        for row in client.query(MARKED, &[&MARK]).await? {
-            let (name, owner): (String, String) = (row.get(0), row.get(1));
+        for row in client.query(ALL, &[]).await? {
+            let name: &str = row.get(0);
+            let Some(owner) = name::owner_of(name) else { continue };
             if client.query_one(UNUSED, &[&name, &owner]).await?.get(0) {
                 let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\"")).await;
             }

@@ -15,6 +15,7 @@ mod admin;
 mod container;
 mod holder;
 mod local;
+mod name;
 mod url;
 
 use std::fmt;
@@ -154,7 +155,7 @@ impl TestBed {
     }
 
     fn on_url(url: DatabaseUrl) -> Result<Self, TestBedError> {
-        let owner = owner();
+        let owner = name::new_owner();
         let holder = holder::Holder::open(&url, &owner).map_err(|e| TestBedError::new(e.to_string()))?;
         let bed = Self::over(Server::Url { _holder: holder }, url, owner)?;
         holder::clean_up(&bed.url);
@@ -169,7 +170,7 @@ impl TestBed {
         };
         let server = local::LocalServer::start(&binaries, options)?;
         let url = server.url();
-        Self::over(Server::Local(server), url, owner()).map(Ok)
+        Self::over(Server::Local(server), url, name::new_owner()).map(Ok)
     }
 
     #[cfg(feature = "container")]
@@ -179,7 +180,7 @@ impl TestBed {
             Err(reason) => return Ok(Err(reason)),
         };
         let url = server.url();
-        Self::over(Server::Container(Box::new(server)), url, owner()).map(Ok)
+        Self::over(Server::Container(Box::new(server)), url, name::new_owner()).map(Ok)
     }
 
     #[cfg(not(feature = "container"))]
@@ -215,7 +216,7 @@ impl TestBed {
         let Server::Local(server) = &self.server else { return None };
         Some(server.another().and_then(|server| {
             let url = server.url();
-            Self::over(Server::Local(server), url, owner())
+            Self::over(Server::Local(server), url, name::new_owner())
         }))
     }
 
@@ -252,15 +253,8 @@ impl TestBed {
 
     fn create(&self, prefix: &str, how: &str) -> Result<Database<'_>, TestBedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        assert!(
-            prefix.len() <= 20 && prefix.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-            "a prefix is at most 20 of a-z and _, found {prefix:?}"
-        );
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}_{prefix}_{number}", self.owner);
-        let marking = holder::marking(&name, &self.owner);
-        let sql = format!("CREATE DATABASE \"{name}\" {how}; {marking}");
-        admin::batch(&self.url, &sql).map_err(|e| self.explain(&e))?;
+        let name = name::database(&self.owner, prefix, NEXT.fetch_add(1, Ordering::Relaxed));
+        admin::batch(&self.url, &format!("CREATE DATABASE \"{name}\" {how}")).map_err(|e| self.explain(&e))?;
         let database = Database { bed: self, name };
         self.configure(&database.name)?;
         Ok(database)
@@ -370,15 +364,3 @@ impl fmt::Display for TestBedError {
 }
 
 impl std::error::Error for TestBedError {}
-
-/// A name that no other test bed has.
-fn owner() -> String {
-    format!("skiptrace_{}_{:08x}", std::process::id(), unique())
-}
-
-/// Unlikely to be met again: names that two processes must not share, process ids being used again and shared by containers.
-fn unique() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    let bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    u32::try_from(bits & u64::from(u32::MAX)).expect("masked")
-}
