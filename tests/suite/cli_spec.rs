@@ -242,3 +242,38 @@ fn json_has_a_line_a_permutation() {
         &expect![""],
     );
 }
+
+#[test]
+fn json_has_a_line_an_outcome_where_every_order_is_taken() {
+    let text = "session s1 step a { SELECT 1 AS n; }\nsession s2 step b { SELECT 2 AS n; }";
+    check(
+        &Files::new(&[("two.spec", text)]),
+        &["two.spec", "--all-permutations", "--format", "json"],
+        Exit::Expected,
+        &expect![[r#"
+            {"file":"DIR/two.spec","on":"model","permutation":["a","b"],"end":"done","reason":null,"interleavings":1,"run":1,"cut":1,"output":"\nstarting permutation: a b\nstep a: SELECT 1 AS n;\nn\n-\n1\n(1 row)\n\nstep b: SELECT 2 AS n;\nn\n-\n2\n(1 row)\n\n"}
+        "#]],
+        &expect![""],
+    );
+}
+
+/// A server sends whatever it is asked for; of that, so much is taken.
+#[test]
+fn what_a_message_returns_is_limited_on_a_server() {
+    let text = "session s step a { SELECT 1 AS n; }\n\
+                step few { SELECT 'from here on', repeat('x', 1000000) AS x FROM generate_series(1, 8); }\n\
+                step many { SELECT repeat('x', 1000000) AS x FROM generate_series(1, 20); }\n\
+                permutation many a\npermutation few a\npermutation a";
+    let ran = Files::new(&[("much.spec", text)]).spec(&["much.spec", "--on", "postgres"]);
+    assert_eq!(ran.exit, Exit::Refused);
+    expect![[r#"
+        refused: DIR/much.spec: a message that returns more than 16777216 bytes: in 1 of 3 permutations
+          permutation many a
+    "#]]
+    .assert_eq(&ran.err);
+    let after = ran.out.split("starting permutation: few a").nth(1).expect("it goes on with the next permutation");
+    assert!(
+        after.matches("from here on").count() == 9
+            && after.ends_with("permutation: a\nstep a: SELECT 1 AS n;\nn\n-\n1\n(1 row)\n\n")
+    );
+}

@@ -159,11 +159,9 @@ fn run_on(
     prints: bool,
     context: &mut Context<'_>,
 ) -> Result<Vec<PermutationRun>, Failure> {
-    let name = name(file);
-    let mut database = open(&name, spec, ground)?;
     let terminal = context.err.is_terminal() && !(prints && context.out.is_terminal());
-    let progress =
-        Progress::new(&name, Some(u64::try_from(spec.count()).unwrap_or(u64::MAX)), Stopwatch::start(), terminal);
+    let count = u64::try_from(spec.count()).unwrap_or(u64::MAX);
+    let (mut database, progress) = begin(file, spec, ground, Some(count), terminal)?;
     let mut runs = Vec::new();
     let mut kept = 0;
     for steps in spec.interleavings() {
@@ -194,12 +192,20 @@ pub(super) fn lost(message: String) -> Failure {
     Failure::from(BackendError::Environment(message))
 }
 
-pub(super) fn name(file: &Path) -> String {
-    file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+/// Connections for the sessions of the spec in `file`, and how far it is with its `runs`, shown where somebody looks at a `terminal`.
+pub(super) fn begin<'g>(
+    file: &Path,
+    spec: &Spec,
+    ground: &'g Ground,
+    runs: Option<u64>,
+    terminal: bool,
+) -> Result<(Box<dyn Messages + 'g>, Progress), Failure> {
+    let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let database = open(&name, spec, ground)?;
+    Ok((database, Progress::new(&name, runs, Stopwatch::start(), terminal)))
 }
 
-/// Connections for a spec's sessions.
-pub(super) fn open<'g>(name: &str, spec: &Spec, ground: &'g Ground) -> Result<Box<dyn Messages + 'g>, Failure> {
+fn open<'g>(name: &str, spec: &Spec, ground: &'g Ground) -> Result<Box<dyn Messages + 'g>, Failure> {
     Ok(match ground {
         Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
         Ground::Postgres(servers) => {
@@ -254,16 +260,31 @@ pub(super) fn complain(file: &Path, run: &FileRun, context: &mut Context<'_>, ta
     }
 }
 
-/// A line of `--format json`.
+/// How every line of `--format json` begins.
 #[derive(Serialize)]
-struct Line<'l> {
+pub(super) struct LineHead<'l> {
     file: String,
     on: &'static str,
+    /// Of an outcome, the first interleaving that came to it.
     permutation: &'l [String],
     /// `done`, `refused`, `stuck`, `setup_failed`
     end: &'static str,
     /// What was refused, what is stuck, what failed.
     reason: Option<&'l str>,
+}
+
+impl<'l> LineHead<'l> {
+    pub(super) fn new(file: &Path, on: On, run: &'l PermutationRun) -> Self {
+        let (end, reason) = run.end.words();
+        Self { file: file.display().to_string(), on: on.name(), permutation: &run.steps, end, reason }
+    }
+}
+
+/// A line of `--format json`.
+#[derive(Serialize)]
+struct Line<'l> {
+    #[serde(flatten)]
+    head: LineHead<'l>,
     /// `same`, `refused`, `different`; null: there was nothing to compare with.
     compared: Option<&'static str>,
     output: &'l str,
@@ -271,13 +292,8 @@ struct Line<'l> {
 
 fn json(file: &Path, run: &FileRun, comparison: Option<&Comparison>, context: &mut Context<'_>) {
     for (number, one) in run.runs.iter().enumerate() {
-        let (end, reason) = one.end.words();
         let line = Line {
-            file: file.display().to_string(),
-            on: run.on.name(),
-            permutation: &one.steps,
-            end,
-            reason,
+            head: LineHead::new(file, run.on, one),
             compared: comparison.map(|comparison| comparison.permutations[number].name()),
             output: &one.output,
         };

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::args::{Format, On, Spec as Args};
 use super::ground::Ground;
-use super::progress::{Progress, Stopwatch};
-use super::spec::{FileRun, Tally, complain, lost, name, open};
+use super::spec::{FileRun, LineHead, Tally, begin, complain, lost};
 use super::{Context, Failure};
 use crate::report::paint::Tone;
 use crate::spec::Spec;
@@ -31,8 +30,7 @@ pub(super) fn all_permutations(
     let (format, max) = (args.format, args.max_permutations);
     let mut all = Vec::new();
     for (on, ground) in grounds {
-        let mut database = open(&name(file), spec, ground)?;
-        let progress = Progress::new(&name(file), None, Stopwatch::start(), context.err.is_terminal());
+        let (mut database, progress) = begin(file, spec, ground, None, context.err.is_terminal())?;
         let explored = explore(spec, &mut *database, true, max, &mut || progress.add(1)).map_err(lost)?;
         progress.finish();
         all.push(Found { on: *on, explored });
@@ -106,13 +104,8 @@ fn only_in(one: &Found, other: &Found, format: Format, context: &mut Context<'_>
 /// A line of `--format json`.
 #[derive(Serialize)]
 struct Line<'l> {
-    file: String,
-    on: &'static str,
-    /// The first interleaving that came to this.
-    permutation: &'l [String],
-    /// `done`, `refused`, `stuck`, `setup_failed`
-    end: &'static str,
-    reason: Option<&'l str>,
+    #[serde(flatten)]
+    head: LineHead<'l>,
     /// How many interleavings were run that came to this.
     interleavings: u64,
     /// In the whole file.
@@ -123,13 +116,8 @@ struct Line<'l> {
 
 fn json(file: &Path, found: &Found, context: &mut Context<'_>) {
     for Group { run, count } in &found.explored.groups {
-        let (end, reason) = run.end.words();
         let line = Line {
-            file: file.display().to_string(),
-            on: found.on.name(),
-            permutation: &run.steps,
-            end,
-            reason,
+            head: LineHead::new(file, found.on, run),
             interleavings: *count,
             run: found.explored.runs,
             cut: found.explored.cut,
