@@ -91,8 +91,8 @@ pub(crate) struct Query {
     pub(crate) onces: u16,
     /// What planning it finds wrong, which is only known once it is executed.
     pub(crate) fails: Option<Error>,
-    /// Whether the statement can write or lock rows, so that it needs the current command id.
-    pub(crate) writes: bool,
+    /// If the statement can write or lock rows: its name, for read-only transactions.
+    pub(crate) writes: Option<&'static str>,
 }
 
 /// See [`Query::kind`].

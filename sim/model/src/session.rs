@@ -121,6 +121,7 @@ struct Savepoint {
     truncated: usize,
     restarted: usize,
     outbox: (usize, usize),
+    read_only: bool,
     catalog: Catalog,
 }
 
@@ -440,6 +441,7 @@ impl Core {
             truncated: transaction.truncated.len(),
             restarted: transaction.restarted.len(),
             outbox: transaction.outbox.mark(),
+            read_only: transaction.read_only,
             catalog,
         });
     }
@@ -456,6 +458,7 @@ impl Core {
         let transaction = self.transaction_mut(me);
         transaction.savepoints.truncate(number + 1);
         transaction.savepoints[number].xid = NO_XID;
+        transaction.read_only = transaction.savepoints[number].read_only;
         transaction.failed = false;
         Ok(())
     }
@@ -463,7 +466,10 @@ impl Core {
     /// RELEASE SAVEPOINT: what was done since stays, as a part of what is around it.
     pub(crate) fn release(&mut self, me: u16, name: &str) -> Result<(), Error> {
         let number = self.find_savepoint(me, name)?;
-        self.transaction_mut(me).savepoints.truncate(number);
+        let transaction = self.transaction_mut(me);
+        // What was set inside ends with it. Source: `CommitSubTransaction`.
+        transaction.read_only = transaction.savepoints[number].read_only;
+        transaction.savepoints.truncate(number);
         Ok(())
     }
 

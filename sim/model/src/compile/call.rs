@@ -158,7 +158,6 @@ impl Builder<'_> {
             Callee::Pure(function) => Ok(Typed { expr: super::coerce::call(function, exprs), ty: found.result }),
             Callee::Server(function) => {
                 refuse_if(function == ServerFunction::Sleep && types == [UNKNOWN], "pg_sleep of an untyped literal")?;
-                self.writes |= matches!(function, ServerFunction::CurrentXactId);
                 Ok(Typed { expr: Expr::ServerCall { function, args: exprs }, ty: found.result })
             }
         }

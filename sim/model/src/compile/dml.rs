@@ -45,7 +45,6 @@ impl Builder<'_> {
         let set = self.assignments(table, assignments)?;
         let (input, recheck) = self.target_rows(table, target, others, selection.as_ref())?;
         let (returning, rows) = self.returning(target, returning.as_deref())?;
-        self.writes = true;
         let root = self.node(Node::Update { input, target, table, set, recheck, returning })?;
         Ok(Rows { root, ..rows })
     }
@@ -80,7 +79,6 @@ impl Builder<'_> {
         let others = self.from(using.as_deref().unwrap_or(&[]), &[])?;
         let (input, recheck) = self.target_rows(table, target, others, selection.as_ref())?;
         let (returning, rows) = self.returning(target, returning.as_deref())?;
-        self.writes = true;
         let root = self.node(Node::Delete { input, target, table, recheck, returning })?;
         Ok(Rows { root, ..rows })
     }

@@ -48,7 +48,6 @@ impl Builder<'_> {
         };
         let (returning, rows) = self.returning(row, insert.returning.as_deref())?;
         self.scopes.pop();
-        self.writes = true;
         let root = self.node(Node::Insert { input, source, table, on_conflict, returning })?;
         Ok(Rows { root, ..rows })
     }

@@ -85,7 +85,6 @@ struct Builder<'a> {
     slots: SlotId,
     ctes: Vec<Cte>,
     locks: Vec<(TableId, TableLockMode)>,
-    writes: bool,
     scopes: Vec<Scope>,
     cte_names: Vec<CteName>,
     /// How deep the expression nests that is being compiled.
@@ -101,7 +100,6 @@ impl<'a> Builder<'a> {
             slots: 0,
             ctes: Vec::new(),
             locks: Vec::new(),
-            writes: false,
             scopes: vec![Scope::default()],
             cte_names: Vec::new(),
             depth: 0,
@@ -139,6 +137,7 @@ impl<'a> Builder<'a> {
         let (nodes, ctes) = (&mut self.nodes, &mut self.ctes);
         simplify::Parts { nodes, ctes, slots: &mut self.slots, output }.simplify();
         let onces = once::mark(&mut self.nodes);
+        let writes = crate::exec::name_of_query(kind, &self.nodes);
         Query {
             kind,
             locks: std::mem::take(&mut self.locks),
@@ -149,7 +148,7 @@ impl<'a> Builder<'a> {
             ctes: std::mem::take(&mut self.ctes),
             onces,
             fails,
-            writes: self.writes,
+            writes,
         }
     }
 

@@ -146,7 +146,6 @@ impl Builder<'_> {
     }
 
     fn lock_rows(&mut self, input: NodeId, targets: Vec<RowLockTarget>, quals: &[Expr]) -> Result<NodeId, Error> {
-        self.writes = true;
         let slots: Vec<SlotId> = targets.iter().map(|target| target.slot).collect();
         let recheck = self.touching(quals, &slots);
         self.node(Node::LockRows { input, targets, recheck })

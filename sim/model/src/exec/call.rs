@@ -169,8 +169,8 @@ impl Exec<'_> {
     fn current_setting(&self, args: &[Value]) -> Result<Value, Interrupt> {
         let Some(name) = text(&args[0]) else { return Ok(Value::Null) };
         let missing_ok = args.get(1) == Some(&Value::Bool(true));
-        match self.core.session(self.me).settings.get(name) {
-            Some(value) => Ok(Value::Text(value.into())),
+        match self.core.setting(self.me, name) {
+            Some(value) => Ok(Value::Text(value)),
             None if missing_ok => Ok(Value::Null),
             None => Err(crate::settings::unknown(name).into()),
         }
@@ -202,6 +202,7 @@ impl Exec<'_> {
     /// nextval. No rollback takes it back. The sequence is locked until the end of the transaction, against ALTER SEQUENCE.
     pub(super) fn next_value(&mut self, sequence: SequenceId) -> Result<Value, Interrupt> {
         self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        self.core.prevent_if_read_only(self.me, "nextval()")?;
         self.core.note(|| Access::Next(Series::Sequence(sequence)));
         let missing = || Error::new("42P01", format!("could not open relation with OID {}", Catalog::oid(sequence)));
         let def = self.core.catalog.find_sequence(sequence).ok_or_else(missing)?;

@@ -20,6 +20,7 @@ mod foreign_key;
 mod generated;
 mod insert;
 mod query;
+mod read_only;
 mod row_lock;
 mod scan;
 mod sort;
@@ -34,6 +35,7 @@ pub(crate) use budget::{UNITS, is_little, is_small};
 pub(crate) use call::process_id;
 pub(crate) use expr::any_all;
 pub(crate) use foreign_key::Checks;
+pub(crate) use read_only::name_of_query;
 pub(crate) use row_lock::excludes as rows_exclude;
 pub(crate) use utility::columns_of;
 pub(crate) use view::Names;
@@ -312,10 +314,6 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: impl FnOnce(&
         }
     }
     if let Body::Query(query) = &plan.body {
-        if query.writes && core.transaction(me).read_only {
-            let message = format!("cannot execute {} in a read-only transaction", tag_name(query.kind));
-            return Flow::Failed(Error::new("25006", message));
-        }
         core.session_mut(me).activation().begin(query);
     }
     if let Body::Utility(utility) = &plan.body
@@ -327,15 +325,6 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: impl FnOnce(&
         }
     }
     resume(core, me, plan)
-}
-
-fn tag_name(kind: QueryKind) -> &'static str {
-    match kind {
-        QueryKind::Select => "SELECT FOR UPDATE",
-        QueryKind::Insert => "INSERT",
-        QueryKind::Update => "UPDATE",
-        QueryKind::Delete => "DELETE",
-    }
 }
 
 /// Whether a statement that waits does so before it has begun to read.
@@ -419,6 +408,9 @@ impl Exec<'_> {
             }
             if let Some(error) = &self.query.fails {
                 return Err(error.clone().into());
+            }
+            if let Some(command) = self.query.writes {
+                self.core.prevent_if_read_only(self.me, command)?;
             }
             if self.isolation() == Isolation::Serializable {
                 self.core.note(|| Access::Everything);

@@ -60,7 +60,7 @@ fn query(kind: QueryKind, mode: TableLockMode, nodes: Vec<Node>, output: Option<
         ctes: vec![],
         onces: 0,
         fails: None,
-        writes: kind != QueryKind::Select,
+        writes: None,
     };
     Plan { params: vec![INT; params], columns, body: Body::Query(query) }
 }

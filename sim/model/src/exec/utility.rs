@@ -83,6 +83,7 @@ impl Core {
         if !leaves_a_trail(utility) {
             self.note(|| Access::Everything);
         }
+        self.prevent_utility_if_read_only(me, utility)?;
         match utility {
             Utility::Begin(modes) => {
                 match self.transaction(me).block {
@@ -211,35 +212,30 @@ impl Core {
             }
             transaction.isolation = isolation;
         }
-        if let Some(read_only) = modes.read_only {
-            if !read_only && transaction.read_only && transaction.has_snapshot {
-                return Err(Error::new("25001", "transaction read-write mode must be set before any query"));
-            }
-            transaction.read_only = read_only;
-        }
-        Ok(())
+        modes.read_only.map_or(Ok(()), |read_only| transaction.set_read_only(read_only))
     }
 
     fn show(&self, me: u16, name: &str) -> Result<Answer, Interrupt> {
+        let value = self.setting(me, name).ok_or_else(|| crate::settings::unknown(name))?;
+        let rows = Rows::new(1, 1, vec![Value::Text(value)]);
+        Ok(Answer { tag: CommandTag::Other("SHOW"), affected: 0, rows })
+    }
+
+    /// The value of a setting; none: there is no such setting.
+    pub(super) fn setting(&self, me: u16, name: &str) -> Option<SmolStr> {
         let transaction = self.transaction(me);
-        let value: SmolStr = match name {
+        Some(match name {
             "transaction_isolation" => match transaction.isolation {
                 Isolation::ReadCommitted => "read committed".into(),
                 Isolation::RepeatableRead => "repeatable read".into(),
                 Isolation::Serializable => "serializable".into(),
             },
             "transaction_read_only" => if transaction.read_only { "on" } else { "off" }.into(),
-            _ => self.session(me).settings.get(name).ok_or_else(|| crate::settings::unknown(name))?.into(),
-        };
-        let rows = Rows::new(1, 1, vec![Value::Text(value)]);
-        Ok(Answer { tag: CommandTag::Other("SHOW"), affected: 0, rows })
+            _ => self.session(me).settings.get(name)?.into(),
+        })
     }
 
     fn run_ddl(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
-        if self.transaction(me).read_only && !matches!(utility, Utility::LockTable { .. }) {
-            let message = "cannot execute DDL in a read-only transaction";
-            return Err(Error::new("25006", message).into());
-        }
         if self.transaction(me).isolation == Isolation::Serializable && !matches!(utility, Utility::LockTable { .. }) {
             return Err(Error::refused("DDL under SERIALIZABLE").into());
         }

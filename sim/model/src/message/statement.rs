@@ -117,6 +117,7 @@ impl Server {
     /// CREATE TABLE .. AS is a CREATE TABLE and an INSERT.
     fn create_as(&mut self, me: u16, table: &SmolStr, query: &SmolStr) -> Result<(), Error> {
         self.refuse_in_failed(me)?;
+        self.core.prevent_if_read_only(me, "CREATE TABLE AS")?;
         let columns = crate::compile::compile_parsed(&parse::parse_one(query)?, &self.core.catalog)?.columns;
         let columns: Vec<String> =
             columns.iter().map(|(name, ty)| format!("{} {}", quoted(name), type_name(*ty))).collect();
