@@ -200,6 +200,17 @@ pub enum Value {
     Array(Arc<[Value]>),
 }
 
+impl Value {
+    /// An array of these values.
+    pub fn array(mut values: impl ExactSizeIterator<Item = Self>) -> Self {
+        // Most have one, as those of an append of one event have; to collect it would take five times as long.
+        match values.len() {
+            1 => Self::Array(Arc::new([values.next().expect("its length is 1")])),
+            _ => Self::Array(values.collect()),
+        }
+    }
+}
+
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
         Self::Bool(value)
@@ -232,7 +243,7 @@ impl From<serde_json::Value> for Value {
 
 impl From<Vec<Value>> for Value {
     fn from(values: Vec<Value>) -> Self {
-        Self::Array(values.into())
+        Self::array(values.into_iter())
     }
 }
 

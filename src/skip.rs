@@ -101,13 +101,12 @@ impl<'a> NewSkips<'a> {
         if self.generations.is_empty() {
             return None;
         }
+        let records = self.generations.len() * events.len();
         let of_generation = |value: fn(&(&Value, i64, SkipReason)) -> Value| {
-            let records = self.generations.len() * events.len();
-            Value::Array((0..records).map(|record| value(&self.generations[record / events.len()])).collect())
+            Value::array((0..records).map(|record| value(&self.generations[record / events.len()])))
         };
         let of_event = |value: &dyn Fn(usize) -> i64| {
-            let records = self.generations.len() * events.len();
-            Value::Array((0..records).map(|record| Value::Int(value(record % events.len()))).collect())
+            Value::array((0..records).map(|record| Value::Int(value(record % events.len()))))
         };
         let columns = [
             stream,

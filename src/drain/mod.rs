@@ -112,9 +112,9 @@ impl DrainReport {
 impl Drainer {
     /// A drainer for `store`.
     pub fn new(store: &EventStore) -> Self {
-        let names = store.projections().map(|it| Value::Text(it.name.clone())).collect();
-        let versions = store.projections().map(|it| Value::Int(it.projection.handler_version())).collect();
-        let handlers = [Value::Array(names), Value::Array(versions)];
+        let names: Vec<Value> = store.projections().map(|it| Value::Text(it.name.clone())).collect();
+        let versions: Vec<Value> = store.projections().map(|it| Value::Int(it.projection.handler_version())).collect();
+        let handlers = [names, versions].map(Value::from);
         Self { store: store.clone(), handlers, idle_max: setting(IDLE_MAX), records_max: RECORDS_MAX.into() }
     }
 

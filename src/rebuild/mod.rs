@@ -132,6 +132,8 @@ pub struct Rebuilder {
     store: EventStore,
     projection: SmolStr,
     options: RebuildOptions,
+    /// [`RebuildOptions::idle_max`], as a parameter.
+    idle_max: Value,
 }
 
 impl Rebuilder {
@@ -143,6 +145,7 @@ impl Rebuilder {
                 projection: registered.name.clone(),
                 store: store.clone(),
                 options: RebuildOptions::default(),
+                idle_max: setting(IDLE_MAX),
             }),
         }
     }
@@ -156,6 +159,7 @@ impl Rebuilder {
             passes_max: at_least_one(options.passes_max),
             ..options
         };
+        self.idle_max = setting(options.idle_max);
         self
     }
 
@@ -210,7 +214,7 @@ impl Rebuilder {
     /// The parameters of a guard that begins a transaction.
     fn guard(&self, progress: &Progress) -> Vec<Value> {
         let mut params = progress.guard(self.name());
-        params.push(setting(self.options.idle_max));
+        params.push(self.idle_max.clone());
         params
     }
 

@@ -31,7 +31,7 @@ use super::{RebuildError, RebuildReport, Rebuilder};
 use crate::event::RecordedEvent;
 use crate::ids::StreamId;
 use crate::session::{Call, Row, Session, Value};
-use crate::transaction::{Transaction, setting};
+use crate::transaction::Transaction;
 
 /// What a batch found to do.
 #[derive(Default)]
@@ -160,7 +160,7 @@ fn begin_pass(rebuilder: &Rebuilder, progress: &Progress) -> Call {
     assert!(progress.fenced, "a pass before the fence could not be the last one");
     let mut params = progress.guard(rebuilder.name());
     params.push(Value::Text(progress.checkpoint.clone()));
-    params.push(setting(rebuilder.options.idle_max));
+    params.push(rebuilder.idle_max.clone());
     Call::new(&rebuilder.sql().begin_pass, params)
 }
 

@@ -100,9 +100,12 @@ impl Progress {
         }
     }
 
-    /// The parameters `$1` to `$5` of each guarded write.
+    /// The parameters `$1` to `$5` of each guarded write, with room for its own.
     pub(crate) fn guard(&self, projection: Value) -> Vec<Value> {
         let numbers = [self.generation, self.epoch, self.pass, self.cursor];
-        std::iter::once(projection).chain(numbers.map(Value::Int)).collect()
+        let mut params = Vec::with_capacity(7);
+        params.push(projection);
+        params.extend(numbers.map(Value::Int));
+        params
     }
 }

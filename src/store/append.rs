@@ -73,7 +73,7 @@ pub(super) async fn append<S: Session>(
 
 /// A1 and A2.
 fn append_events(sql: &StoreSql, stream: &StreamId, expected: ExpectedVersion, events: &[NewEvent]) -> Call {
-    let column = |value: fn(&NewEvent) -> Value| Value::Array(events.iter().map(value).collect());
+    let column = |value: fn(&NewEvent) -> Value| Value::array(events.iter().map(value));
     let mut params = Vec::with_capacity(6);
     params.extend([
         Value::Text(stream.shared()),

@@ -8,7 +8,9 @@ use skiptrace::{Answer, DbError, Row, SqlState, Statement, Tag, Value};
 use skiptrace_model::{self as model, CommandTag, Prepared, Server, SessionId, TableHandle};
 
 use super::postgres::PostgresDatabase;
-use super::{BackendError, Database, GenerationState, Layout, Observation, ObservedEvent, ObservedSkip, Outcome};
+use super::{
+    BackendError, Database, GenerationState, Layout, Observation, ObservedEvent, ObservedSkip, Outcome, Woken,
+};
 
 /// The first transaction id after the setup. A server that was just set up has such ones, too.
 const FIRST_XID: u64 = 1000;
@@ -92,11 +94,16 @@ impl ModelDatabase {
         self.server.chances()
     }
 
+    #[inline]
+    fn prepared(&mut self, statement: &Statement) -> Result<Result<Prepared, model::Error>, BackendError> {
+        match self.prepared.get(statement.id() as usize) {
+            Some(Some(prepared)) => Ok(Ok(*prepared)),
+            _ => self.prepare(statement),
+        }
+    }
+
     fn prepare(&mut self, statement: &Statement) -> Result<Result<Prepared, model::Error>, BackendError> {
         let id = statement.id() as usize;
-        if let Some(Some(prepared)) = self.prepared.get(id) {
-            return Ok(Ok(*prepared));
-        }
         match self.server.prepare(statement.sql()) {
             Ok(prepared) => {
                 if self.prepared.len() <= id {
@@ -107,6 +114,22 @@ impl ModelDatabase {
             }
             Err(error) if error.is_refusal() => Err(refused(statement.name(), &error)),
             Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// See [`Database::next_woken`], where there may be one.
+    fn wake_next(&mut self) -> Result<Option<Woken>, BackendError> {
+        match self.server.next_woken() {
+            None => Ok(None),
+            Some((_, model::Outcome::Failed(error))) if error.is_refusal() => {
+                Err(refused("a statement that had waited", &error))
+            }
+            // It had to wait for a table: it is not stopped any more.
+            Some((session, model::Outcome::Paused)) => match self.server.proceed(session) {
+                model::Outcome::Waits => self.wake_next(),
+                outcome => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
+            },
+            Some((session, outcome)) => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
         }
     }
 
@@ -148,7 +171,7 @@ impl Database for ModelDatabase {
 
     fn execute(&mut self, session: usize, statement: &Statement, params: &[Value]) -> Result<Outcome, BackendError> {
         let id = self.session(session);
-        let outcome = match self.prepare(statement)? {
+        let outcome = match self.prepared(statement)? {
             Ok(prepared) => self.server.execute_with(id, prepared, |into| into.extend(params.iter().map(to_model))),
             // Does to the transaction what a statement that cannot be parsed does.
             Err(_) => self.server.query(id, statement.sql()),
@@ -170,7 +193,7 @@ impl Database for ModelDatabase {
         params: &[Value],
     ) -> Result<Outcome, BackendError> {
         let id = self.session(session);
-        match self.prepare(statement)? {
+        match self.prepared(statement)? {
             Ok(prepared) => {
                 let params: Vec<model::Value> = params.iter().map(to_model).collect();
                 told(self.server.execute_to_snapshot(id, prepared, &params), statement.name())
@@ -184,22 +207,9 @@ impl Database for ModelDatabase {
         told(self.server.proceed(id), "a statement that had its snapshot")
     }
 
-    fn next_woken(&mut self) -> Result<Option<(usize, Result<Answer, DbError>)>, BackendError> {
-        if !self.server.has_woken() {
-            return Ok(None);
-        }
-        match self.server.next_woken() {
-            None => Ok(None),
-            Some((_, model::Outcome::Failed(error))) if error.is_refusal() => {
-                Err(refused("a statement that had waited", &error))
-            }
-            // It had to wait for a table: it is not stopped any more.
-            Some((session, model::Outcome::Paused)) => match self.server.proceed(session) {
-                model::Outcome::Waits => self.next_woken(),
-                outcome => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
-            },
-            Some((session, outcome)) => Ok(Some((self.numbers[session.0 as usize], answer(outcome)))),
-        }
+    #[inline]
+    fn next_woken(&mut self) -> Result<Option<Woken>, BackendError> {
+        if self.server.has_woken() { self.wake_next() } else { Ok(None) }
     }
 
     fn blockers(&mut self, session: usize) -> Result<Vec<usize>, BackendError> {
@@ -269,10 +279,11 @@ impl Table<3> {
 
 /// Stream, version and position (or generation) of a row.
 fn event(streams: &[Box<str>], row: &[model::Value], columns: [usize; 3]) -> Result<ObservedEvent, BackendError> {
-    let model::Value::Text(name) = &row[columns[0]] else {
-        return Err(unexpected("a stream's id", &row[columns[0]]));
+    let name = match &row[columns[0]] {
+        model::Value::Text(name) => name.as_str(),
+        other => return Err(unexpected("a stream's id", other)),
     };
-    let stream = streams.iter().position(|stream| **stream == **name);
+    let stream = streams.iter().position(|stream| **stream == *name);
     let Some(stream) = stream else { return Err(unexpected("a stream of the scenario", &row[columns[0]])) };
     Ok(ObservedEvent {
         stream: u16::try_from(stream).expect("a scenario has fewer than 2^16 streams"),
@@ -376,7 +387,11 @@ fn to_model(value: &Value) -> model::Value {
         Value::Text(text) => model::Value::Text(text.clone()),
         Value::Json(json) => model::Value::Json(json.clone()),
         Value::Timestamp(micros) => model::Value::Timestamp(*micros),
-        Value::Array(values) => model::Value::Array(values.iter().map(to_model).collect()),
+        Value::Array(values) => model::Value::Array(match &**values {
+            // As `Value::array` does.
+            [value] => Arc::new([to_model(value)]),
+            values => values.iter().map(to_model).collect(),
+        }),
     }
 }
 
@@ -390,13 +405,10 @@ fn from_model(value: model::Value) -> Value {
         model::Value::Text(text) => Value::Text(text),
         model::Value::Json(json) => Value::Json(json),
         model::Value::Timestamp(micros) => Value::Timestamp(micros),
-        model::Value::Array(values) => {
-            let values: Arc<[Value]> = values.iter().cloned().map(from_model).collect();
-            Value::Array(values)
-        }
+        model::Value::Array(values) => Value::array(values.iter().cloned().map(from_model)),
         // Neither crosses the port: the core's SQL casts them to text.
-        model::Value::Numeric(_) | model::Value::Snapshot(_) => {
-            panic!("expected a type that crosses the port, found {value:?}")
+        other @ (model::Value::Numeric(_) | model::Value::Snapshot(_)) => {
+            panic!("expected a type that crosses the port, found {other:?}")
         }
     }
 }

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker};
 
 use skiptrace::{Answer, DbError, Statement, Tag};
 
-use super::lane::{Lane, Phase};
+use super::lane::{Lane, Phase, is_select};
 use super::session::{ActorContext, Shared, connection_lost};
 use crate::backend::{BackendError, Database, Outcome};
-use crate::explore::schedule::{Act, Choice};
+use crate::explore::schedule::{Act, Choice, Ready};
 use crate::explore::trace::Trace;
 use crate::scenario::{FaultBudget, Granularity};
 
@@ -106,42 +106,33 @@ impl<D: Database> Executor<D> {
         (0..self.lanes.len()).try_for_each(|actor| self.start(actor))
     }
 
-    /// The choices that are there, sorted. None: everybody is done, or nobody can go on.
-    pub(crate) fn ready(&self, into: &mut Vec<Choice>) {
-        into.clear();
-        let mut paused = false;
-        for (actor, lane) in (0u8..).zip(&self.lanes) {
+    /// The choices that are there. None: everybody is done, or nobody can go on.
+    pub(crate) fn ready(&self) -> Ready {
+        let at_work = self.shared.at_work.get() > 0;
+        let (mut steps, mut commits, mut crashed, mut paused) = (0, 0, 0, 0);
+        for (actor, lane) in self.lanes.iter().enumerate() {
+            let bit = 1 << actor;
             match lane.phase.get() {
-                Phase::Posted => self.offer(actor, lane.is_commit.get(), into),
-                Phase::HasSnapshot => self.offer(actor, false, into),
-                Phase::Paused(since) if self.ended > since => self.offer(actor, false, into),
-                Phase::Paused(_) => paused = true,
-                Phase::AwaitsOthers if self.shared.at_work.get() == 0 => self.offer(actor, false, into),
-                Phase::Crashed => into.push(Choice { actor, act: Act::Step }),
+                Phase::Posted => {
+                    steps |= bit;
+                    commits |= u64::from(lane.is_commit.get()) << actor;
+                }
+                Phase::HasSnapshot => steps |= bit,
+                Phase::Paused(since) if self.ended > since => steps |= bit,
+                Phase::Paused(_) => paused |= bit,
+                Phase::AwaitsOthers if !at_work => steps |= bit,
+                Phase::Crashed => crashed |= bit,
                 _ => {}
             }
         }
-        if into.is_empty() && paused {
-            for (actor, lane) in (0u8..).zip(&self.lanes) {
-                if let Phase::Paused(_) = lane.phase.get() {
-                    self.offer(actor, false, into);
-                }
-            }
+        if steps | crashed == 0 {
+            steps = paused;
         }
-    }
-
-    /// An actor's step, and what may befall it there.
-    fn offer(&self, actor: u8, is_commit: bool, into: &mut Vec<Choice>) {
-        into.push(Choice { actor, act: Act::Step });
         // In the liveness phase nothing goes wrong any more: the work is done, everything must converge.
-        if self.shared.at_work.get() == 0 {
-            return;
-        }
-        if is_commit && self.faults.lost_answers > 0 {
-            into.push(Choice { actor, act: Act::LoseAnswer });
-        }
-        if self.faults.crashes > 0 {
-            into.push(Choice { actor, act: Act::Crash });
+        Ready {
+            steps: steps | crashed,
+            lost_answers: if at_work && self.faults.lost_answers > 0 { commits } else { 0 },
+            crashes: if at_work && self.faults.crashes > 0 { steps } else { 0 },
         }
     }
 
@@ -213,16 +204,15 @@ impl<D: Database> Executor<D> {
         if !lane.connected.replace(true) {
             self.database.connect(actor)?;
         }
-        let request = lane.request.borrow();
-        let statement = request.statement.as_ref().expect("a lane that has posted has a statement");
-        trace.sent(statement, &request.params);
         lane.statements.set(lane.statements.get() + 1);
-        let outcome = if self.granularity == Granularity::Snapshot && lane.is_select.get() {
-            self.database.execute_to_snapshot(actor, statement, &request.params)?
+        let call = lane.posted();
+        trace.sent(&call.statement, &call.params);
+        let outcome = if self.granularity == Granularity::Snapshot && is_select(&call.statement) {
+            self.database.execute_to_snapshot(actor, &call.statement, &call.params)?
         } else {
-            self.database.execute(actor, statement, &request.params)?
+            self.database.execute(actor, &call.statement, &call.params)?
         };
-        drop(request);
+        drop(call);
         match outcome {
             Outcome::Answered(answer) if lose => {
                 self.settle(actor, &answer, stepped);
@@ -307,7 +297,6 @@ impl<D: Database> Executor<D> {
     }
 
     fn start(&mut self, actor: usize) -> Result<(), BackendError> {
-        self.lanes[actor].forget();
         let context = ActorContext {
             lane: self.lanes[actor].clone(),
             shared: self.shared.clone(),

@@ -1,7 +1,7 @@
 //! A lane: where an actor and the executor meet.
 
-use std::cell::{Cell, RefCell};
-use std::vec;
+use std::cell::{Cell, Ref, RefCell};
+use std::mem;
 
 use skiptrace::{Answer, Call, DbError, Statement, Value};
 
@@ -28,17 +28,12 @@ pub(crate) enum Phase {
     GaveUp,
 }
 
-/// One actor's place: what it asked for, and what it was answered. Kept over runs, so that a step allocates nothing.
+/// One actor's place: what it asked for, and what it was answered. Kept over runs.
 pub(crate) struct Lane {
     pub(crate) phase: Cell<Phase>,
-    pub(crate) request: RefCell<Request>,
+    flight: RefCell<Flight>,
     /// Whether the statement that it has ready is a COMMIT: losing its answer matters.
     pub(crate) is_commit: Cell<bool>,
-    /// Whether it is a SELECT.
-    pub(crate) is_select: Cell<bool>,
-    pub(crate) reply: RefCell<Option<Result<Answer, DbError>>>,
-    /// The rest of what it sent in one flight. Its answers are collected here: the actor goes on when all have come.
-    flight: RefCell<Option<Flight>>,
     /// Whether its session is in a transaction, by command tags.
     pub(crate) in_transaction: Cell<bool>,
     /// Whether its session is connected.
@@ -53,31 +48,23 @@ pub(crate) struct Lane {
     pub(crate) begun: Cell<bool>,
 }
 
-/// See [`Lane::request`].
+/// What the actor sent at once, a statement by itself too. The statements become ready one after another; the actor goes on when all
+/// are answered.
 #[derive(Default)]
-pub(crate) struct Request {
-    pub(crate) statement: Option<Statement>,
-    pub(crate) params: Vec<Value>,
-}
-
-/// See [`Lane::flight`].
 struct Flight {
-    calls: vec::IntoIter<Call>,
+    calls: Vec<Call>,
     answers: Vec<Answer>,
+    /// How many calls are answered, with an error or without.
+    answered: usize,
     first_error: Option<DbError>,
-    /// Whether nothing of it is sent any more.
-    ended: bool,
 }
 
 impl Lane {
     pub(crate) fn new() -> Self {
         Self {
             phase: Cell::new(Phase::Running),
-            request: RefCell::default(),
+            flight: RefCell::default(),
             is_commit: Cell::new(false),
-            is_select: Cell::new(false),
-            reply: RefCell::new(None),
-            flight: RefCell::new(None),
             in_transaction: Cell::new(false),
             connected: Cell::new(false),
             connection: Cell::new(0),
@@ -90,19 +77,12 @@ impl Lane {
     /// As new, but for the memory that it holds.
     pub(crate) fn reset(&self) {
         self.phase.set(Phase::Running);
-        self.forget();
         self.in_transaction.set(false);
         self.connected.set(false);
         self.connection.set(0);
         self.statements.set(0);
         self.acknowledged.set(0);
         self.begun.set(false);
-    }
-
-    /// What was under way, its actor knows no more.
-    pub(crate) fn forget(&self) {
-        *self.reply.borrow_mut() = None;
-        *self.flight.borrow_mut() = None;
     }
 
     /// The connection is gone, and with it whatever it had open.
@@ -113,67 +93,81 @@ impl Lane {
         self.statements.set(0);
     }
 
-    /// Posts a statement.
-    pub(crate) fn post(&self, statement: &Statement, params: &[Value]) {
-        let mut request = self.request.borrow_mut();
-        request.statement = Some(statement.clone());
-        request.params.clear();
-        request.params.extend_from_slice(params);
-        self.posted(statement);
+    /// Posts the calls of a flight; where there is none, the actor can go on at once.
+    pub(crate) fn post(&self, calls: Vec<Call>) {
+        let flight = &mut *self.flight.borrow_mut();
+        flight.answers = Vec::with_capacity(calls.len());
+        flight.calls = calls;
+        self.begin(flight);
     }
 
-    /// Posts the calls of a flight, one after another. Nothing is posted where there is none.
-    pub(crate) fn post_flight(&self, calls: Vec<Call>) {
-        let answers = Vec::with_capacity(calls.len());
-        let mut flight = Flight { calls: calls.into_iter(), answers, first_error: None, ended: false };
-        self.post_next(&mut flight);
-        *self.flight.borrow_mut() = Some(flight);
+    /// Posts one statement.
+    pub(crate) fn post_one(&self, statement: &Statement, params: &[Value]) {
+        let flight = &mut *self.flight.borrow_mut();
+        flight.answers.clear();
+        flight.calls.clear();
+        flight.calls.push(Call::new(statement, params));
+        self.begin(flight);
     }
 
-    fn post_next(&self, flight: &mut Flight) {
-        match flight.calls.next() {
-            Some(Call { statement, params }) => {
-                self.posted(&statement);
-                *self.request.borrow_mut() = Request { statement: Some(statement), params };
-            }
-            None => flight.ended = true,
+    fn begin(&self, flight: &mut Flight) {
+        flight.answered = 0;
+        flight.first_error = None;
+        self.post_next(flight);
+    }
+
+    /// Whether there was another call to post.
+    fn post_next(&self, flight: &Flight) -> bool {
+        let next = flight.calls.get(flight.answered);
+        if let Some(call) = next {
+            self.is_commit.set(begins_with(&call.statement, *b"commit"));
+            self.phase.set(Phase::Posted);
         }
+        next.is_some()
+    }
+
+    /// What it has ready.
+    pub(crate) fn posted(&self) -> Ref<'_, Call> {
+        Ref::map(self.flight.borrow(), |flight| &flight.calls[flight.answered])
     }
 
     /// Takes the answer to what was posted. Whether the actor goes on: it does not before its flight is answered to the end.
     pub(crate) fn answered(&self, answer: Result<Answer, DbError>) -> bool {
-        let mut flight = self.flight.borrow_mut();
-        let Some(flight) = &mut *flight else {
-            *self.reply.borrow_mut() = Some(answer);
-            return true;
-        };
+        let flight = &mut *self.flight.borrow_mut();
+        flight.answered += 1;
         match answer {
             Ok(answer) => flight.answers.push(answer),
             Err(error) => {
-                flight.ended = error.sqlstate().is_connection_lost();
+                if error.sqlstate().is_connection_lost() {
+                    // Nothing of it is sent any more.
+                    flight.answered = flight.calls.len();
+                }
                 flight.first_error.get_or_insert(error);
             }
         }
-        if !flight.ended {
-            self.post_next(flight);
-        }
-        flight.ended
+        !self.post_next(flight)
     }
 
-    /// What a flight has come to, once it is answered to the end.
-    pub(crate) fn take_flight(&self) -> Option<Result<Vec<Answer>, DbError>> {
-        let flight = self.flight.borrow_mut().take_if(|flight| flight.ended)?;
-        Some(flight.first_error.map_or(Ok(flight.answers), Err))
+    /// What a flight has come to that is answered to the end.
+    pub(crate) fn take_answers(&self) -> Result<Vec<Answer>, DbError> {
+        let flight = &mut *self.flight.borrow_mut();
+        flight.first_error.take().map_or_else(|| Ok(mem::take(&mut flight.answers)), Err)
     }
 
-    fn posted(&self, statement: &Statement) {
-        self.is_commit.set(begins_with(statement.sql(), *b"commit"));
-        self.is_select.set(begins_with(statement.sql(), *b"select"));
-        self.phase.set(Phase::Posted);
+    /// The same for one statement.
+    pub(crate) fn take_answer(&self) -> Result<Answer, DbError> {
+        let flight = &mut *self.flight.borrow_mut();
+        flight.first_error.take().map_or_else(|| Ok(flight.answers.pop().expect("it has an answer")), Err)
     }
 }
 
+/// Whether a statement is a SELECT.
+pub(crate) fn is_select(statement: &Statement) -> bool {
+    begins_with(statement, *b"select")
+}
+
 /// Whether a statement's first letters are these.
-fn begins_with(sql: &str, word: [u8; 6]) -> bool {
-    sql.as_bytes().first_chunk::<6>().is_some_and(|start| start.eq_ignore_ascii_case(&word))
+fn begins_with(statement: &Statement, word: [u8; 6]) -> bool {
+    // To set this bit makes a capital letter a small one.
+    statement.sql().as_bytes().first_chunk::<6>().is_some_and(|start| start.map(|byte| byte | 0x20) == word)
 }

@@ -71,7 +71,7 @@ impl ActorContext {
     pub async fn others_done(&self) {
         if !self.others_are_done() {
             self.lane.phase.set(Phase::AwaitsOthers);
-            released(&self.lane, Phase::AwaitsOthers).await;
+            released(&self.lane).await;
         }
     }
 }
@@ -85,16 +85,11 @@ pub struct SimSession {
 }
 
 impl SimSession {
-    /// Sends what `post` writes into the lane.
-    async fn send(&mut self, post: impl FnOnce(&Lane)) -> Result<Answer, DbError> {
+    async fn send(&self, statement: &Statement, params: &[Value]) -> Result<Answer, DbError> {
         self.check_connection()?;
-        let lane = &*self.lane;
-        post(lane);
-        poll_fn(|_| match lane.reply.borrow_mut().take() {
-            Some(reply) => Poll::Ready(reply),
-            None => Poll::Pending,
-        })
-        .await
+        self.lane.post_one(statement, params);
+        released(&self.lane).await;
+        self.lane.take_answer()
     }
 
     fn check_connection(&self) -> Result<(), DbError> {
@@ -106,7 +101,7 @@ impl SimSession {
         self.abandoned = false;
         if self.lane.in_transaction.get() {
             let rollback = self.rollback.clone();
-            self.send(|lane| lane.post(&rollback, &[])).await?;
+            self.send(&rollback, &[]).await?;
         }
         Ok(())
     }
@@ -122,7 +117,7 @@ impl Session for SimSession {
         if self.abandoned {
             self.clean_up().await?;
         }
-        self.send(|lane| lane.post(statement, params)).await
+        self.send(statement, params).await
     }
 
     async fn pipeline(&mut self, calls: Vec<Call>) -> Result<Vec<Answer>, DbError> {
@@ -130,8 +125,9 @@ impl Session for SimSession {
             self.clean_up().await?;
         }
         self.check_connection()?;
-        self.lane.post_flight(calls);
-        poll_fn(|_| self.lane.take_flight().map_or(Poll::Pending, Poll::Ready)).await
+        self.lane.post(calls);
+        released(&self.lane).await;
+        self.lane.take_answers()
     }
 
     fn abandon(&mut self) {
@@ -141,12 +137,11 @@ impl Session for SimSession {
     async fn pause(&mut self, _: Duration) {
         // The executor writes the number of transactions that have ended by now in its place.
         self.lane.phase.set(Phase::Paused(u64::MAX));
-        released(&self.lane, Phase::Paused(u64::MAX)).await;
+        released(&self.lane).await;
     }
 }
 
 /// Pends until the executor lets the actor run on.
-async fn released(lane: &Lane, posted: Phase) {
-    debug_assert_eq!(lane.phase.get(), posted);
+async fn released(lane: &Lane) {
     poll_fn(|_| if lane.phase.get() == Phase::Running { Poll::Ready(()) } else { Poll::Pending }).await;
 }

@@ -182,10 +182,9 @@ impl Stage {
     }
 
     fn ready(&self) -> Vec<(u8, Act)> {
-        let mut ready = Vec::new();
-        self.executor.ready(&mut ready);
-        assert!(ready.is_sorted(), "strategies rely on it");
-        ready.into_iter().map(|choice| (choice.actor, choice.act)).collect()
+        let ready = self.executor.ready();
+        assert!(ready.choices().is_sorted(), "strategies rely on it");
+        ready.choices().map(|choice| (choice.actor, choice.act)).collect()
     }
 
     #[track_caller]

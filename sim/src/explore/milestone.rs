@@ -135,7 +135,7 @@ impl Tracker {
         self.before = Summary::of(observation);
     }
 
-    /// A step was made; `now`: the committed state, if it has changed.
+    /// A step was made that did something; `now`: the committed state, if it has changed.
     pub(crate) fn stepped<D: Database>(
         &mut self,
         stepped: &Stepped,
@@ -143,9 +143,6 @@ impl Tracker {
         executor: &Executor<D>,
         trace: &mut Trace,
     ) {
-        if *stepped == Stepped::default() {
-            return;
-        }
         let mut reached = 0;
         if let Some(actor) = stepped.crashed {
             let actor = 1 << actor;

@@ -6,7 +6,7 @@
 
 use super::history::History;
 use super::milestone::Tracker;
-use super::schedule::Choice;
+use super::schedule::{Choice, Ready};
 use super::schedule_file::choice_text;
 use super::trace::Trace;
 use super::{RunEnd, RunResult, Stuck, StuckKind, Violation};
@@ -30,7 +30,6 @@ pub struct Runner<'a, D: Database> {
     initial: Observation,
     observation: Observation,
     ledger: Ledger,
-    ready: Vec<Choice>,
     schedule: Vec<Choice>,
 }
 
@@ -59,7 +58,6 @@ impl<'a, D: Database> Runner<'a, D> {
             observation: initial.clone(),
             initial,
             ledger: Ledger::of(protocol.shows_order()),
-            ready: Vec::new(),
             schedule: Vec::new(),
         })
     }
@@ -121,18 +119,17 @@ impl<'a, D: Database> Runner<'a, D> {
 
     fn steps<S: Strategy + ?Sized>(&mut self, strategy: &mut S) -> Result<RunEnd, BackendError> {
         loop {
-            self.executor.ready(&mut self.ready);
-            if self.ready.is_empty() {
+            let ready = self.executor.ready();
+            if ready.is_empty() {
                 return self.finish();
             }
             if self.schedule.len() >= self.scenario.steps_max as usize {
                 let message = format!("expected an end within {} steps; found none", self.scenario.steps_max);
                 return self.stuck(StuckKind::Endless, message);
             }
-            let Some(index) = strategy.choose(&self.ready) else {
-                return Ok(self.misfit(strategy.wanted()));
+            let Some(choice) = strategy.choose(&ready) else {
+                return Ok(self.misfit(&ready, strategy.wanted()));
             };
-            let choice = self.ready[index];
             self.schedule.push(choice);
             let stepped = self.executor.step(choice, &mut self.trace)?;
             if let Some(end) = self.look(&stepped)? {
@@ -143,16 +140,17 @@ impl<'a, D: Database> Runner<'a, D> {
 
     /// Looks at what a step has done.
     fn look(&mut self, stepped: &Stepped) -> Result<Option<RunEnd>, BackendError> {
-        let mut changed = false;
-        if stepped.committed != 0 && self.executor.database().has_changed() {
-            changed = true;
-            self.tracker.before(&self.observation);
-            self.executor.database().observe(&mut self.observation)?;
-            self.ledger.fill(&self.observation, self.streams.len());
-        }
-        self.tracker.stepped(stepped, changed.then_some(&self.observation), &self.executor, &mut self.trace);
-        if changed && let Err(broken) = invariant::check(When::Always, &self.observation, &self.ledger) {
-            return Ok(Some(self.violated(broken)));
+        if *stepped != Stepped::default() {
+            let changed = stepped.committed != 0 && self.executor.database().has_changed();
+            if changed {
+                self.tracker.before(&self.observation);
+                self.executor.database().observe(&mut self.observation)?;
+                self.ledger.fill(&self.observation, self.streams.len());
+            }
+            self.tracker.stepped(stepped, changed.then_some(&self.observation), &self.executor, &mut self.trace);
+            if changed && let Err(broken) = invariant::check(When::Always, &self.observation, &self.ledger) {
+                return Ok(Some(self.violated(broken)));
+            }
         }
         let Some((actor, error)) = self.executor.gave_up() else { return Ok(None) };
         let name = &self.scenario.actors[usize::from(*actor)].name;
@@ -185,10 +183,10 @@ impl<'a, D: Database> Runner<'a, D> {
         message
     }
 
-    fn misfit(&self, wanted: Option<Choice>) -> RunEnd {
-        let describe = |choice: &Choice| choice_text(*choice, &self.scenario.actors);
-        let ready: Vec<String> = self.ready.iter().map(describe).collect();
-        let wanted = wanted.map_or_else(|| "the schedule ends".to_owned(), |choice| describe(&choice));
+    fn misfit(&self, ready: &Ready, wanted: Option<Choice>) -> RunEnd {
+        let describe = |choice: Choice| choice_text(choice, &self.scenario.actors);
+        let ready: Vec<String> = ready.choices().map(describe).collect();
+        let wanted = wanted.map_or_else(|| "the schedule ends".to_owned(), describe);
         let message = format!("expected: {wanted}; found ready: {}", ready.join(", "));
         RunEnd::Misfit { step: self.schedule.len(), message }
     }

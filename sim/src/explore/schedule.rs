@@ -33,6 +33,41 @@ pub struct Choice {
     pub act: Act,
 }
 
+/// The choices that are there: for each act, the actors that it can happen to (bit `a`: actor `a`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Whoever can go on. To nobody else can anything happen.
+    pub steps: u64,
+    /// Whose answer can be lost.
+    pub lost_answers: u64,
+    /// Who can crash.
+    pub crashes: u64,
+}
+
+impl Ready {
+    /// Whether there is no choice.
+    pub fn is_empty(&self) -> bool {
+        self.steps == 0
+    }
+
+    /// Whether this choice is there.
+    pub fn contains(&self, choice: Choice) -> bool {
+        let actors = match choice.act {
+            Act::Step => self.steps,
+            Act::LoseAnswer => self.lost_answers,
+            Act::Crash => self.crashes,
+        };
+        actors & (1 << choice.actor) != 0
+    }
+
+    /// The choices, sorted.
+    pub fn choices(&self) -> impl Iterator<Item = Choice> {
+        let acts = [Act::Step, Act::LoseAnswer, Act::Crash];
+        let all = (0..64).flat_map(move |actor| acts.map(|act| Choice { actor, act }));
+        all.filter(|choice| self.contains(*choice))
+    }
+}
+
 /// What can happen to an actor at a scheduling point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Act {

@@ -70,76 +70,59 @@ fn storage_of(observation: &Observation) -> Option<(i64, bool)> {
 /// A set of versions for each stream, as bits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Versions {
+    /// For each stream the word of versions 0 to 63, then for each that of 64 to 127, and so on. What is not there is 0.
     words: Vec<u64>,
     streams: usize,
-    /// Words a stream.
-    width: usize,
 }
 
 impl Versions {
     fn clear(&mut self, streams: usize) {
         self.streams = streams;
-        self.width = self.width.max(1);
         self.words.clear();
-        self.words.resize(streams * self.width, 0);
+    }
+
+    /// In which word a version stands, and as which bit.
+    fn place(&self, stream: u16, version: i64) -> (usize, u64) {
+        let version = usize::try_from(version).expect("versions count from 1");
+        (version / 64 * self.streams + usize::from(stream), 1 << (version % 64))
     }
 
     /// Whether it was not in yet.
     fn insert(&mut self, stream: u16, version: i64) -> bool {
-        let version = usize::try_from(version).expect("versions count from 1");
-        let word = version / 64;
-        if word >= self.width {
-            self.widen(word + 1);
+        let (word, bit) = self.place(stream, version);
+        if word >= self.words.len() {
+            self.words.resize((word / self.streams + 1) * self.streams, 0);
         }
-        let word = &mut self.words[usize::from(stream) * self.width + word];
-        let bit = 1 << (version % 64);
+        let word = &mut self.words[word];
         let fresh = *word & bit == 0;
         *word |= bit;
         fresh
     }
 
-    fn widen(&mut self, width: usize) {
-        let mut words = vec![0; self.streams * width];
-        for stream in 0..self.streams {
-            let from = &self.words[stream * self.width..][..self.width];
-            words[stream * width..][..self.width].copy_from_slice(from);
-        }
-        self.words = words;
-        self.width = width;
-    }
-
-    fn word(&self, stream: usize, word: usize) -> u64 {
-        if word < self.width { self.words[stream * self.width + word] } else { 0 }
+    fn word(&self, word: usize) -> u64 {
+        self.words.get(word).copied().unwrap_or(0)
     }
 
     pub(super) fn contains(&self, stream: u16, version: i64) -> bool {
-        let version = usize::try_from(version).expect("versions count from 1");
-        self.word(usize::from(stream), version / 64) & (1 << (version % 64)) != 0
+        let (word, bit) = self.place(stream, version);
+        self.word(word) & bit != 0
     }
 
     /// The first (stream, version) that is in `self` and in neither of the others.
     pub(super) fn first_outside(&self, a: &Self, b: &Self) -> Option<(u16, i64)> {
-        self.first(|own, stream, word| own & !a.word(stream, word) & !b.word(stream, word))
+        self.first(|own, word| own & !a.word(word) & !b.word(word))
     }
 
     /// The first (stream, version) that is in both.
     pub(super) fn first_shared(&self, other: &Self) -> Option<(u16, i64)> {
-        self.first(|own, stream, word| own & other.word(stream, word))
+        self.first(|own, word| own & other.word(word))
     }
 
-    fn first(&self, bits: impl Fn(u64, usize, usize) -> u64) -> Option<(u16, i64)> {
-        for stream in 0..self.streams {
-            for word in 0..self.width {
-                let found = bits(self.word(stream, word), stream, word);
-                if found != 0 {
-                    let version = word * 64 + found.trailing_zeros() as usize;
-                    return Some((
-                        u16::try_from(stream).expect("a scenario's streams"),
-                        i64::try_from(version).expect("a version"),
-                    ));
-                }
-            }
-        }
-        None
+    fn first(&self, bits: impl Fn(u64, usize) -> u64) -> Option<(u16, i64)> {
+        let (word, found) =
+            self.words.iter().enumerate().map(|(word, own)| (word, bits(*own, word))).find(|(_, found)| *found != 0)?;
+        let stream = u16::try_from(word % self.streams).expect("a scenario's streams");
+        let version = word / self.streams * 64 + found.trailing_zeros() as usize;
+        Some((stream, i64::try_from(version).expect("a version")))
     }
 }

@@ -70,8 +70,9 @@ impl Protocol for SkipRecord {
     fn bind(&self, scenario: &Scenario) -> Rc<dyn Bound> {
         let store = store();
         let appends = (0..).zip(&scenario.actors).map(|(actor, spec)| appends_of(actor, &spec.role)).collect();
+        let rebuilders = scenario.actors.iter().map(|spec| rebuilder_of(&store, &spec.role)).collect();
         let drainer = Drainer::new(&store).with_records_max(RECORDS_MAX);
-        Rc::new(BoundCore { store, drainer, appends })
+        Rc::new(BoundCore { store, drainer, appends, rebuilders })
     }
 }
 
@@ -122,9 +123,9 @@ impl Projection for Log {
             [] => Ok(()),
             [event] => self.apply(event, out).map_err(|error| (0, error)),
             events => {
-                let streams = events.iter().map(|event| Value::from(event.stream_id.as_str())).collect();
-                let versions = events.iter().map(|event| Value::Int(event.version.get())).collect();
-                out.push(Call::new(&self.apply_all, [Value::Array(streams), Value::Array(versions)]));
+                let streams = Value::array(events.iter().map(|event| Value::from(event.stream_id.as_str())));
+                let versions = Value::array(events.iter().map(|event| Value::Int(event.version.get())));
+                out.push(Call::new(&self.apply_all, [streams, versions]));
                 Ok(())
             }
         }
@@ -136,6 +137,8 @@ struct BoundCore {
     drainer: Drainer,
     /// By actor, in order.
     appends: Vec<Vec<Append>>,
+    /// By actor.
+    rebuilders: Vec<Option<Rebuilder>>,
 }
 
 struct Append {
@@ -155,22 +158,28 @@ fn appends_of(actor: u8, role: &Role) -> Vec<Append> {
         .collect()
 }
 
+fn rebuilder_of(store: &EventStore, role: &Role) -> Option<Rebuilder> {
+    let Role::Rebuilder { batch, .. } = *role else { return None };
+    let options = RebuildOptions { batch_events: batch, ..RebuildOptions::default() };
+    Some(Rebuilder::new(store, PROJECTION).expect("registered above").with_options(options))
+}
+
 impl Bound for BoundCore {
     fn start(self: Rc<Self>, role: Rc<Role>, context: ActorContext) -> Body {
-        Box::pin(async move {
-            match *role {
-                Role::Appender { ref appends } => append_all(&*self, appends.len(), &context).await,
-                Role::Rebuilder { rebuilds, batch } => self.rebuild(rebuilds, batch, &context).await,
-                Role::Drainer { passes } => self.drain(passes, &context).await,
+        match *role {
+            Role::Appender { ref appends } => {
+                let appends = appends.len();
+                Box::pin(async move { append_all(&*self, appends, &context).await })
             }
-        })
+            Role::Rebuilder { rebuilds, .. } => Box::pin(async move { self.rebuild(rebuilds, &context).await }),
+            Role::Drainer { passes } => Box::pin(async move { self.drain(passes, &context).await }),
+        }
     }
 }
 
 impl BoundCore {
-    async fn rebuild(&self, rebuilds: u32, batch: u32, context: &ActorContext) -> Result<(), DbError> {
-        let options = RebuildOptions { batch_events: batch, ..RebuildOptions::default() };
-        let rebuilder = Rebuilder::new(&self.store, PROJECTION).expect("registered above").with_options(options);
+    async fn rebuild(&self, rebuilds: u32, context: &ActorContext) -> Result<(), DbError> {
+        let rebuilder = self.rebuilders[usize::from(context.actor())].as_ref().expect("the actor is a rebuilder");
         for _ in context.acknowledged()..rebuilds {
             until_done(context, async |session| match rebuilder.run(session).await {
                 // Two rebuilders that took it over from each other in turn would never end: the later one finishes it.

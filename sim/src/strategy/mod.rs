@@ -9,7 +9,7 @@ pub mod twice;
 pub use random::RandomWalk;
 pub use replay::{Lenient, Replay};
 
-use crate::explore::schedule::Choice;
+use crate::explore::schedule::{Choice, Ready};
 use crate::scenario::FaultBudget;
 
 /// Picks what happens next. Lives across the runs of one worker; asked only with the choices that are there.
@@ -17,8 +17,8 @@ pub trait Strategy {
     /// A run begins; its seed decides everything that is random in it.
     fn begin_run(&mut self, seed: u64);
 
-    /// Index into `ready`, which is never empty and always sorted. None: the schedule that is replayed does not fit here.
-    fn choose(&mut self, ready: &[Choice]) -> Option<usize>;
+    /// One of the choices in `ready`, which is never empty. None: the schedule that is replayed does not fit here.
+    fn choose(&mut self, ready: &Ready) -> Option<Choice>;
 
     /// How many faults of each kind the run may have: what its seed drew (`drawn`), or, where the choices are given, whatever the
     /// scenario allows (`most`).
@@ -38,7 +38,7 @@ impl<S: Strategy + ?Sized> Strategy for &mut S {
         (**self).begin_run(seed);
     }
 
-    fn choose(&mut self, ready: &[Choice]) -> Option<usize> {
+    fn choose(&mut self, ready: &Ready) -> Option<Choice> {
         (**self).choose(ready)
     }
 

@@ -5,7 +5,7 @@
 
 use super::Strategy;
 use crate::exec::seed::{Purpose, Stream, scale};
-use crate::explore::schedule::{Act, Choice};
+use crate::explore::schedule::{Act, Choice, Ready};
 
 /// One step in so many of an actor that a fault could befall has the fault. With budgets of a few faults a run and some 40 steps,
 /// this spreads them over the run's length.
@@ -35,26 +35,26 @@ impl Strategy for RandomWalk {
         self.random = Stream::new(seed, Purpose::Strategy);
     }
 
-    fn choose(&mut self, ready: &[Choice]) -> Option<usize> {
-        let bits = self.random.bits();
-        let steps = ready.iter().filter(|choice| choice.act == Act::Step).count();
-        if steps == ready.len() {
-            return Some(pick(bits, ready.len()));
-        }
-        // A fault is only offered beside its actor's step, so there is one.
-        let wanted = pick(bits, steps);
-        let (at, choice) = ready.iter().enumerate().filter(|(_, c)| c.act == Act::Step).nth(wanted)?;
-        let faults = ready[at + 1..].iter().take_while(|fault| fault.actor == choice.actor).count();
-        if faults > 0 {
-            let drawn = self.random.below(FAULT_ONE_IN * faults as u64);
-            if drawn < faults as u64 {
-                return Some(at + 1 + usize::try_from(drawn).expect("a handful"));
-            }
-        }
-        Some(at)
+    fn choose(&mut self, ready: &Ready) -> Option<Choice> {
+        let actor = pick(self.random.bits(), ready.steps);
+        let is_offered = |act| ready.contains(Choice { actor, act });
+        let (lose, crash) = (is_offered(Act::LoseAnswer), is_offered(Act::Crash));
+        let faults = u64::from(lose) + u64::from(crash);
+        let drawn = if faults > 0 { self.random.below(FAULT_ONE_IN * faults) } else { faults };
+        let act = match drawn {
+            _ if drawn >= faults => Act::Step,
+            0 if lose => Act::LoseAnswer,
+            _ => Act::Crash,
+        };
+        Some(Choice { actor, act })
     }
 }
 
-fn pick(bits: u64, len: usize) -> usize {
-    usize::try_from(scale(bits, len as u64)).expect("below len")
+/// One of `actors`, each of them equally likely.
+fn pick(bits: u64, mut actors: u64) -> u8 {
+    for _ in 0..scale(bits, actors.count_ones().into()) {
+        // The lowest one is passed over.
+        actors &= actors - 1;
+    }
+    u8::try_from(actors.trailing_zeros()).expect("at most 64 actors")
 }

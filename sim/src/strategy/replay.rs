@@ -1,7 +1,7 @@
 //! Replay: the choices are given.
 
 use super::Strategy;
-use crate::explore::schedule::{Act, Choice};
+use crate::explore::schedule::{Act, Choice, Ready};
 use crate::scenario::FaultBudget;
 
 /// Makes exactly the given choices; one that is not there is a misfit, and so is a run that goes on when they have ended.
@@ -23,11 +23,10 @@ impl Strategy for Replay {
         self.next = 0;
     }
 
-    fn choose(&mut self, ready: &[Choice]) -> Option<usize> {
-        let wanted = self.choices.get(self.next)?;
-        let index = ready.iter().position(|choice| choice == wanted)?;
+    fn choose(&mut self, ready: &Ready) -> Option<Choice> {
+        let wanted = self.wanted().filter(|wanted| ready.contains(*wanted))?;
         self.next += 1;
-        Some(index)
+        Some(wanted)
     }
 
     fn faults(&self, _: FaultBudget, most: FaultBudget) -> FaultBudget {
@@ -61,14 +60,14 @@ impl Strategy for Lenient {
         self.next = 0;
     }
 
-    fn choose(&mut self, ready: &[Choice]) -> Option<usize> {
+    fn choose(&mut self, ready: &Ready) -> Option<Choice> {
         while let Some(wanted) = self.choices.get(self.next) {
             self.next += 1;
-            if let Some(index) = ready.iter().position(|choice| choice == wanted) {
-                return Some(index);
+            if ready.contains(*wanted) {
+                return Some(*wanted);
             }
         }
-        ready.iter().position(|choice| choice.act == Act::Step)
+        ready.choices().find(|choice| choice.act == Act::Step)
     }
 
     fn faults(&self, _: FaultBudget, most: FaultBudget) -> FaultBudget {

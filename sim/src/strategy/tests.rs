@@ -9,14 +9,29 @@ fn step(actor: u8) -> Choice {
 
 const CRASH: Choice = Choice { actor: 1, act: Act::Crash };
 
+/// These choices.
+fn ready(choices: &[Choice]) -> Ready {
+    let of = |act| choices.iter().filter(|it| it.act == act).map(|it| 1 << it.actor).sum();
+    Ready { steps: of(Act::Step), lost_answers: of(Act::LoseAnswer), crashes: of(Act::Crash) }
+}
+
+#[test]
+fn what_is_ready_is_told_in_order() {
+    let lost = Choice { actor: 63, act: Act::LoseAnswer };
+    let choices = [step(1), CRASH, step(63), lost];
+    assert_eq!(ready(&choices).choices().collect::<Vec<_>>(), choices);
+    assert!(ready(&[]).is_empty() && !ready(&choices).is_empty());
+}
+
 #[test]
 fn a_walk_gives_every_actor_its_share_and_faults_a_small_one() {
-    let ready = [step(0), step(1), CRASH, step(2)];
+    let choices = [step(0), step(1), CRASH, step(2)];
     let mut walk = RandomWalk::new();
     walk.begin_run(3);
     let mut counts = [0; 4];
     for _ in 0..12_000 {
-        counts[walk.choose(&ready).unwrap()] += 1;
+        let chosen = walk.choose(&ready(&choices)).unwrap();
+        counts[choices.iter().position(|choice| *choice == chosen).unwrap()] += 1;
     }
     let [zero, one, crash, two] = counts;
     for share in [zero, one + crash, two] {
@@ -27,7 +42,7 @@ fn a_walk_gives_every_actor_its_share_and_faults_a_small_one() {
 
 #[test]
 fn a_walk_follows_from_its_seed() {
-    let ready = [step(0), step(1), step(2)];
+    let ready = ready(&[step(0), step(1), step(2)]);
     let walked = |seed| {
         let mut walk = RandomWalk::new();
         walk.choose(&ready);
@@ -42,19 +57,20 @@ fn a_walk_follows_from_its_seed() {
 fn a_replay_makes_its_choices_and_says_what_it_wanted() {
     let mut replay = Replay::new(vec![step(1), CRASH]);
     replay.begin_run(0);
-    assert_eq!(replay.choose(&[step(0), step(1)]), Some(1));
-    assert_eq!(replay.choose(&[step(0), step(1)]), None, "no crash is offered");
+    assert_eq!(replay.choose(&ready(&[step(0), step(1)])), Some(step(1)));
+    assert_eq!(replay.choose(&ready(&[step(0), step(1)])), None, "no crash is offered");
     assert_eq!(replay.wanted(), Some(CRASH));
-    assert_eq!(replay.choose(&[step(1), CRASH]), Some(1));
-    assert_eq!((replay.choose(&[step(0)]), replay.wanted()), (None, None), "the schedule has ended");
+    assert_eq!(replay.choose(&ready(&[step(1), CRASH])), Some(CRASH));
+    assert_eq!((replay.choose(&ready(&[step(0)])), replay.wanted()), (None, None), "the schedule has ended");
 }
 
 #[test]
 fn a_lenient_replay_leaves_out_what_does_not_fit_and_finishes() {
     let mut lenient = Lenient::default();
     lenient.set(&[CRASH, step(2), step(1)]);
-    assert_eq!(lenient.choose(&[step(0), step(1)]), Some(1), "neither a crash nor actor 2 is there");
-    assert_eq!(lenient.choose(&[step(0), step(1)]), Some(0), "then the lowest");
+    let ready = ready(&[step(0), step(1)]);
+    assert_eq!(lenient.choose(&ready), Some(step(1)), "neither a crash nor actor 2 is there");
+    assert_eq!(lenient.choose(&ready), Some(step(0)), "then the lowest");
 }
 
 #[test]
