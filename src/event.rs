@@ -59,7 +59,7 @@ pub struct RecordedEvent {
 
 impl RecordedEvent {
     /// From the columns `stream_id, version, position, type, data, metadata, recorded_at`, in this order.
-    pub(crate) fn from_row(row: &Row) -> Self {
+    pub(crate) fn from_row(row: Row<'_>) -> Self {
         Self {
             stream_id: StreamId::stored(row.text(0).clone()),
             version: Version::stored(row.int(1)),
@@ -73,7 +73,7 @@ impl RecordedEvent {
 }
 
 #[track_caller]
-fn json(row: &Row, index: usize) -> Arc<Json> {
+fn json(row: Row<'_>, index: usize) -> Arc<Json> {
     match row.value(index) {
         Value::Json(value) => Arc::clone(value),
         other => panic!("column {index}: expected jsonb, found {other:?}"),
@@ -81,7 +81,7 @@ fn json(row: &Row, index: usize) -> Arc<Json> {
 }
 
 #[track_caller]
-pub(crate) fn timestamp(row: &Row, index: usize) -> Timestamp {
+pub(crate) fn timestamp(row: Row<'_>, index: usize) -> Timestamp {
     match row.value(index) {
         Value::Timestamp(micros) => Timestamp::from_micros(*micros),
         other => panic!("column {index}: expected timestamptz, found {other:?}"),

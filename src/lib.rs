@@ -103,7 +103,7 @@ pub use monitor::{Archived, Backlog, GenerationState, GenerationStatus, Monitor,
 pub use projection::{ApplyError, Projection, ProjectionError, TableName};
 pub use rebuild::{Blocker, Phase, RebuildError, RebuildOptions, RebuildReport, Rebuilder};
 pub use schema::{SchemaName, SetupError};
-pub use session::{Answer, Call, Row, Session, Statement, Tag, Value};
+pub use session::{Answer, Call, Row, Rows, Session, Statement, Tag, Value};
 pub use skip::{Outcome, SkipReason};
 pub use sqlstate::SqlState;
 pub use store::{AppendError, Appended, BuildError, EventStore, EventStoreBuilder};

@@ -119,7 +119,7 @@ pub struct Answer {
     /// How many rows were returned, inserted, updated or deleted.
     pub affected: u64,
     /// The rows, if the statement returns any.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
 
 /// The command tag of an answer, as far as anybody branches on it.
@@ -135,21 +135,75 @@ pub enum Tag {
     Other,
 }
 
+/// The rows of an answer: equally many values each, all of them in one list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    width: usize,
+    count: usize,
+    values: Vec<Value>,
+}
+
+impl Rows {
+    /// `count` rows, from the values of all of them, row by row.
+    pub fn new(count: usize, values: Vec<Value>) -> Self {
+        let width = values.len().checked_div(count).unwrap_or(0);
+        assert!(width * count == values.len(), "expected {count} rows of equal length, found {} values", values.len());
+        Self { width, count, values }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Row `index`, from 0.
+    #[track_caller]
+    pub fn row(&self, index: usize) -> Row<'_> {
+        assert!(index < self.count, "expected a row {index}, found {} rows", self.count);
+        Row(&self.values[index * self.width..][..self.width])
+    }
+
+    /// The first row, if there is one.
+    pub fn first(&self) -> Option<Row<'_>> {
+        (self.count > 0).then(|| self.row(0))
+    }
+
+    /// The last row, if there is one.
+    pub fn last(&self) -> Option<Row<'_>> {
+        self.count.checked_sub(1).map(|last| self.row(last))
+    }
+
+    /// The rows, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> + Clone {
+        (0..self.count).map(|index| self.row(index))
+    }
+}
+
 /// One row of an answer. Getters panic where the column is missing or of another type: statement and reader stand side by
 /// side in the core, so that is a bug of ours and not of the data.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row(pub Vec<Value>);
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row<'a>(&'a [Value]);
 
-impl Row {
+impl<'a> Row<'a> {
+    /// Its values, by column.
+    pub fn values(self) -> &'a [Value] {
+        self.0
+    }
+
     /// The value of column `index`, from 0.
     #[track_caller]
-    pub fn value(&self, index: usize) -> &Value {
+    pub fn value(self, index: usize) -> &'a Value {
         &self.0[index]
     }
 
     /// An integer that is not NULL.
     #[track_caller]
-    pub fn int(&self, index: usize) -> i64 {
+    pub fn int(self, index: usize) -> i64 {
         match &self.0[index] {
             Value::Int(value) => *value,
             other => panic!("column {index}: expected an integer, found {other:?}"),
@@ -158,7 +212,7 @@ impl Row {
 
     /// A boolean that is not NULL.
     #[track_caller]
-    pub fn bool(&self, index: usize) -> bool {
+    pub fn bool(self, index: usize) -> bool {
         match &self.0[index] {
             Value::Bool(value) => *value,
             other => panic!("column {index}: expected a boolean, found {other:?}"),
@@ -167,7 +221,7 @@ impl Row {
 
     /// A text that is not NULL.
     #[track_caller]
-    pub fn text(&self, index: usize) -> &SmolStr {
+    pub fn text(self, index: usize) -> &'a SmolStr {
         match &self.0[index] {
             Value::Text(value) => value,
             other => panic!("column {index}: expected a text, found {other:?}"),
@@ -176,7 +230,7 @@ impl Row {
 
     /// Whether column `index` is NULL.
     #[track_caller]
-    pub fn is_null(&self, index: usize) -> bool {
+    pub fn is_null(self, index: usize) -> bool {
         self.0[index] == Value::Null
     }
 }
@@ -249,7 +303,32 @@ impl From<Vec<Value>> for Value {
 
 #[cfg(test)]
 mod tests {
-    use super::Statement;
+    use super::{Rows, Statement, Value};
+
+    #[test]
+    fn rows_have_equally_many_values() {
+        let rows = Rows::new(3, (0..6).map(Value::Int).collect());
+        let seconds: Vec<i64> = rows.iter().map(|row| row.int(1)).collect();
+        assert_eq!((seconds, rows.row(1).values()), (vec![1, 3, 5], &[Value::Int(2), Value::Int(3)][..]));
+        assert_eq!((rows.first(), rows.last()), (Some(rows.row(0)), Some(rows.row(2))));
+        let without_columns = Rows::new(2, Vec::new());
+        assert_eq!((without_columns.len(), without_columns.row(1).values()), (2, &[][..]));
+        let none = Rows::default();
+        assert_eq!((none.len(), none.is_empty(), none.first(), none.last()), (0, true, None, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "expected 2 rows of equal length, found 3 values")]
+    fn a_row_that_is_too_short_is_refused() {
+        Rows::new(2, vec![Value::Null; 3]);
+    }
+
+    #[test]
+    fn an_array_of_one_is_like_any_other() {
+        for values in [vec![], vec![Value::Int(1)], vec![Value::Int(1), Value::Null]] {
+            assert_eq!(Value::from(values.clone()), Value::Array(values.into()));
+        }
+    }
 
     #[test]
     fn to_a_savepoint_or_to_the_beginning() {

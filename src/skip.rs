@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::session::{Call, Row, Statement, Value};
+use crate::session::{Call, Rows, Statement, Value};
 
 /// Why an apply was left for later. For people and for pacing: no promise depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +97,7 @@ impl<'a> NewSkips<'a> {
 
     /// The call that inserts them for `stream`; none where there are none. `first` is the version of the first of the events, and
     /// `events` are the rows that begin with their positions.
-    pub(crate) fn into_call(self, insert: &Statement, stream: Value, first: i64, events: &[Row]) -> Option<Call> {
+    pub(crate) fn into_call(self, insert: &Statement, stream: Value, first: i64, events: &Rows) -> Option<Call> {
         if self.generations.is_empty() {
             return None;
         }
@@ -113,7 +113,7 @@ impl<'a> NewSkips<'a> {
             of_generation(|(projection, ..)| (*projection).clone()),
             of_generation(|(_, generation, _)| Value::Int(*generation)),
             of_event(&|event| first + i64::try_from(event).expect("a slice's index fits")),
-            of_event(&|event| events[event].int(0)),
+            of_event(&|event| events.row(event).int(0)),
             of_generation(|(.., reason)| Value::from(reason.as_str())),
         ];
         Some(Call::new(insert, columns))

@@ -31,7 +31,7 @@ use crate::error::DbError;
 use crate::event::RecordedEvent;
 use crate::ids::{StreamId, Version};
 use crate::projection::ApplyError;
-use crate::session::{Call, Row, Session, Value};
+use crate::session::{Call, Row, Rows, Session, Value};
 use crate::statements::statements;
 use crate::store::EventStore;
 use crate::transaction::{CommitError, IDLE_MAX, Transaction, setting};
@@ -174,11 +174,7 @@ impl Drainer {
     }
 
     /// Applies what was claimed, and commits.
-    async fn finish<S: Session>(
-        &self,
-        transaction: Transaction<'_, S>,
-        claimed: &[Row],
-    ) -> Result<Drained, DrainError> {
+    async fn finish<S: Session>(&self, transaction: Transaction<'_, S>, claimed: &Rows) -> Result<Drained, DrainError> {
         match self.effects(claimed) {
             Ok((drained, calls)) => {
                 transaction.commit(calls).await.map_err(CommitError::into_db_error)?;
@@ -224,7 +220,7 @@ impl Drainer {
     pub async fn drain_all<S: Session>(&self, session: &mut S) -> Result<DrainReport, DbError> {
         let mut report = DrainReport::default();
         let generations = session.execute(&self.store.drain_sql().find_generations, &self.handlers).await?;
-        for row in &generations.rows {
+        for row in generations.rows.iter() {
             self.drain_generation(session, [row.value(0), row.value(1)], &mut report).await?;
         }
         Ok(report)
@@ -242,7 +238,7 @@ impl Drainer {
             let [projection, number] = generation.map(Clone::clone);
             let params = [projection, number, Value::Text(after), Value::Int(STREAMS_PER_LOOK)];
             let found = session.execute(&self.store.drain_sql().find_streams, &params).await?;
-            let (long, short): (Vec<&Row>, Vec<&Row>) =
+            let (long, short): (Vec<Row<'_>>, Vec<Row<'_>>) =
                 found.rows.iter().partition(|row| row.int(1) > self.records_max);
             let streams: Vec<StreamId> = short.iter().map(|row| StreamId::stored(row.text(0).clone())).collect();
             for batch in streams.chunks(STREAMS_PER_BATCH) {
@@ -333,10 +329,11 @@ impl Drainer {
     }
 
     /// What has to be done about the claimed records; they are in the order of versions within each stream of a generation.
-    fn effects(&self, claimed: &[Row]) -> Result<(Drained, Vec<Call>), DrainError> {
+    fn effects(&self, claimed: &Rows) -> Result<(Drained, Vec<Call>), DrainError> {
         let mut drained = Drained::default();
         let mut calls = Vec::new();
         // A projection has one live generation, and its rows stand together.
+        let claimed: Vec<Row<'_>> = claimed.iter().collect();
         for rows in claimed.chunk_by(|a, b| (a.text(7), a.text(8)) == (b.text(7), b.text(8))) {
             let (projection, state) = (rows[0].text(7), rows[0].text(8));
             if &**state != "live" {
@@ -347,7 +344,7 @@ impl Drainer {
                 let stream = StreamId::stored(row.text(0).clone());
                 return Err(DrainError::NoEvent { stream, version: Version::stored(row.int(1)) });
             }
-            let events: Vec<RecordedEvent> = rows.iter().map(RecordedEvent::from_row).collect();
+            let events: Vec<RecordedEvent> = rows.iter().copied().map(RecordedEvent::from_row).collect();
             let handler = self.store.projection(projection).expect("claimed were those whose handler is here");
             handler.projection.apply_all(&events, &mut calls).map_err(|(index, error)| DrainError::Apply {
                 projection: projection.clone(),

@@ -171,7 +171,7 @@ impl Monitor {
         let backlog = session.execute(&sql.backlog, &[]).await?;
         let archive = session.execute(&sql.archive, &[]).await?;
         let clock = session.execute(&sql.clock, &[]).await?;
-        let read_at = timestamp(&clock.rows[0], 0);
+        let read_at = timestamp(clock.rows.row(0), 0);
         Ok(Status {
             read_at,
             generations: generations.rows.iter().map(generation).collect(),
@@ -181,7 +181,7 @@ impl Monitor {
     }
 }
 
-fn generation(row: &Row) -> GenerationStatus {
+fn generation(row: Row<'_>) -> GenerationStatus {
     let progress = || RebuildStatus {
         phase: Phase::parse(row.text(4)),
         fenced: row.bool(5),
@@ -201,7 +201,7 @@ fn generation(row: &Row) -> GenerationStatus {
     }
 }
 
-fn backlog_of(row: &Row, read_at: Timestamp) -> Backlog {
+fn backlog_of(row: Row<'_>, read_at: Timestamp) -> Backlog {
     let oldest = timestamp(row, 4);
     Backlog {
         projection: row.text(0).clone(),
@@ -213,10 +213,10 @@ fn backlog_of(row: &Row, read_at: Timestamp) -> Backlog {
     }
 }
 
-fn archived(row: &Row) -> Archived {
+fn archived(row: Row<'_>) -> Archived {
     Archived { projection: row.text(0).clone(), outcome: Outcome::parse(row.text(1)), count: count(row, 2) }
 }
 
-fn count(row: &Row, index: usize) -> u64 {
+fn count(row: Row<'_>, index: usize) -> u64 {
     u64::try_from(row.int(index)).expect("a count is not negative")
 }

@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls, RowStream};
 
 use super::convert::Mismatch;
 use crate::error::DbError;
-use crate::session::{Answer, Call, Row, Session, Statement, Tag, Value};
+use crate::session::{Answer, Call, Rows, Session, Statement, Tag, Value};
 use crate::sqlstate::SqlState;
 
 /// A [`Session`] on a connection of tokio-postgres.
@@ -231,7 +231,7 @@ impl TransactionState {
 /// What came back for one statement.
 struct Reply {
     affected: u64,
-    rows: Vec<Row>,
+    rows: Rows,
 }
 
 async fn send(client: &Client, statement: &tokio_postgres::Statement, params: &[Value]) -> Result<Reply, DbError> {
@@ -241,12 +241,14 @@ async fn send(client: &Client, statement: &tokio_postgres::Statement, params: &[
 
 async fn collect(rows: RowStream) -> Result<Reply, DbError> {
     let mut stream = pin!(rows);
-    let mut rows = Vec::new();
+    let (mut count, mut values) = (0, Vec::new());
     while let Some(row) = stream.try_next().await.map_err(into_db_error)? {
-        let values = (0..row.len()).map(|index| row.try_get(index)).collect::<Result<Vec<Value>, _>>();
-        rows.push(Row(values.map_err(into_db_error)?));
+        count += 1;
+        for index in 0..row.len() {
+            values.push(row.try_get(index).map_err(into_db_error)?);
+        }
     }
-    Ok(Reply { affected: stream.rows_affected().unwrap_or(0), rows })
+    Ok(Reply { affected: stream.rows_affected().unwrap_or(0), rows: Rows::new(count, values) })
 }
 
 /// Sends all, then reads all: a query of the driver is sent when it is first polled.

@@ -25,7 +25,7 @@ pub struct Blocker {
 }
 
 impl Blocker {
-    fn from_row(row: &Row) -> Self {
+    fn from_row(row: Row<'_>) -> Self {
         Self { xid: row.int(0), pid: (!row.is_null(1)).then(|| row.int(1)) }
     }
 }

@@ -30,7 +30,7 @@ use super::progress::{Phase, Progress};
 use super::{RebuildError, RebuildReport, Rebuilder};
 use crate::event::RecordedEvent;
 use crate::ids::StreamId;
-use crate::session::{Call, Row, Session, Value};
+use crate::session::{Call, Rows, Session, Value};
 use crate::transaction::Transaction;
 
 /// What a batch found to do.
@@ -124,7 +124,7 @@ async fn read<'a, S: Session>(
     rebuilder: &'a Rebuilder,
     session: &'a mut S,
     progress: &mut Progress,
-) -> Result<(Transaction<'a, S>, Vec<Row>), RebuildError> {
+) -> Result<(Transaction<'a, S>, Rows), RebuildError> {
     let control = rebuilder.store.control();
     if progress.pass_snapshot.is_none() {
         let (mut transaction, answers) =
@@ -184,11 +184,11 @@ fn read_batch(rebuilder: &Rebuilder, progress: &Progress) -> Call {
 ///
 /// A record of a lower version holds an event back, unless the event of that record is applied before it in this very batch.
 /// The first event that a batch has of a stream decides for all of them: what is between it and the later ones is in the batch.
-fn plan(rebuilder: &Rebuilder, rows: &[Row]) -> Result<Batch, RebuildError> {
+fn plan(rebuilder: &Rebuilder, rows: &Rows) -> Result<Batch, RebuildError> {
     let mut batch = Batch::default();
     let mut held: BTreeMap<StreamId, bool> = BTreeMap::new();
     let mut events = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.iter() {
         let event = RecordedEvent::from_row(row);
         batch.last = Some(event.position.get());
         let has_records = !row.is_null(7);

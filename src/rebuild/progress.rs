@@ -67,7 +67,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// From the columns that taking over returns.
-    pub(crate) fn from_row(row: &Row) -> Self {
+    pub(crate) fn from_row(row: Row<'_>) -> Self {
         Self {
             generation: row.int(0),
             phase: Phase::parse(row.text(1)),

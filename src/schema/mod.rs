@@ -82,7 +82,7 @@ pub(crate) async fn check_server<S: Session>(session: &mut S, sql: &SchemaSql) -
 
 async fn refuse_standby<S: Session>(session: &mut S, sql: &SchemaSql) -> Result<(), SetupError> {
     let answer = session.execute(&sql.in_recovery, &[]).await?;
-    if answer.rows[0].bool(0) { Err(SetupError::Standby) } else { Ok(()) }
+    if answer.rows.row(0).bool(0) { Err(SetupError::Standby) } else { Ok(()) }
 }
 
 /// The statements of a migration, without its comments.

@@ -129,7 +129,7 @@ fn effects(
     let mut calls = Vec::new();
     let mut skips = NewSkips::default();
     let mut recorded: Vec<RecordedEvent> = Vec::new();
-    for row in &answers[1].rows {
+    for row in answers[1].rows.iter() {
         let (projection, generation, state, handler_version) = (row.value(0), row.int(1), row.text(2), row.int(3));
         let pending = row.bool(4);
         let handler = store.projection(row.text(0)).filter(|it| it.projection.handler_version() == handler_version);
@@ -159,7 +159,7 @@ fn effects(
 /// The events as the log has them now.
 fn record(stream: &StreamId, before: i64, events: &[NewEvent], inserted: &Answer) -> Vec<RecordedEvent> {
     (before + 1..)
-        .zip(events.iter().zip(&inserted.rows))
+        .zip(events.iter().zip(inserted.rows.iter()))
         .map(|(version, (event, row))| RecordedEvent {
             stream_id: stream.clone(),
             version: Version::stored(version),

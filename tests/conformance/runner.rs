@@ -187,7 +187,7 @@ fn show(answer: &Result<Answer, DbError>) -> String {
         Ok(Answer { tag: Tag::Commit, .. }) => "COMMIT".to_owned(),
         Ok(Answer { tag: Tag::Rollback, .. }) => "ROLLBACK".to_owned(),
         Ok(Answer { affected, rows, .. }) => {
-            let rows = rows.iter().map(|row| format!("({})", show_all(&row.0)));
+            let rows = rows.iter().map(|row| format!("({})", show_all(row.values())));
             [affected.to_string()].into_iter().chain(rows).collect::<Vec<_>>().join(" ")
         }
         Err(error) => format!("ERROR {}", error.sqlstate()),

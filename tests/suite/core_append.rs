@@ -115,7 +115,7 @@ async fn what_is_not_applied_is_recorded() {
     let mut session = fixture.session().await;
     append(&fixture.store, &mut session, "a", 2).await;
     let reasons = "SELECT reason FROM es.skips ORDER BY version";
-    let texts = |rows: Vec<skiptrace::Row>| rows.iter().map(|row| row.text(0).to_string()).collect::<Vec<_>>();
+    let texts = |rows: skiptrace::Rows| rows.iter().map(|row| row.text(0).to_string()).collect::<Vec<_>>();
     assert_eq!(texts(run(&mut session, reasons).await), ["rebuilding", "rebuilding"]);
 
     // By hand, as if the rebuild had left the two to the drain.

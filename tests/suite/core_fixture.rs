@@ -3,7 +3,7 @@
 use serde_json::json;
 use skiptrace::postgres::PostgresSession;
 use skiptrace::{
-    ApplyError, Call, EventStore, ExpectedVersion, NewEvent, Projection, RecordedEvent, Row, Session, Statement,
+    ApplyError, Call, EventStore, ExpectedVersion, NewEvent, Projection, RecordedEvent, Rows, Session, Statement,
     StreamId, TableName, Value,
 };
 use skiptrace_sim::backend::testbed::{Database, TestBed};
@@ -70,7 +70,7 @@ pub(crate) async fn append(store: &EventStore, session: &mut PostgresSession, na
 }
 
 /// Sends one statement of the test's own. `es` in it is the store's schema.
-pub(crate) async fn run(session: &mut PostgresSession, sql: &str) -> Vec<Row> {
+pub(crate) async fn run(session: &mut PostgresSession, sql: &str) -> Rows {
     let quoted = format!("\"{}\"", SCHEMA.replace('"', "\"\""));
     let statement = Statement::new("test", &sql.replace("es.", &format!("{quoted}.")));
     let answer = session.execute(&statement, &[]).await;
@@ -79,7 +79,7 @@ pub(crate) async fn run(session: &mut PostgresSession, sql: &str) -> Vec<Row> {
 
 /// The only number of the only row.
 pub(crate) async fn number(session: &mut PostgresSession, sql: &str) -> i64 {
-    run(session, sql).await[0].int(0)
+    run(session, sql).await.row(0).int(0)
 }
 
 /// The read model equals the log: each event once, each stream in its order, and the sums; and nothing is pending.
@@ -89,7 +89,7 @@ pub(crate) async fn assert_converged(session: &mut PostgresSession) {
     let entries =
         run(session, "SELECT stream_id, version, amount::text FROM public.entries ORDER BY stream_id, seq").await;
     assert_eq!(entries.len(), log.len(), "entries of the read model and events of the log");
-    for (entry, event) in entries.iter().zip(&log) {
+    for (entry, event) in entries.iter().zip(log.iter()) {
         assert_eq!(entry, event, "each stream's entries, in the order in which they were written");
     }
     let sums = run(session, "SELECT stream_id, amount FROM public.balances ORDER BY stream_id").await;

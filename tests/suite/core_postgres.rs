@@ -112,10 +112,10 @@ async fn values_cross_the_port_unchanged() {
     for (value, ty) in values {
         let echo = Statement::new("echo", &format!("SELECT $1::{ty}"));
         let answer = session.execute(&echo, std::slice::from_ref(&value)).await.expect("it crosses");
-        assert_eq!(*answer.rows[0].value(0), value, "{ty}");
+        assert_eq!(*answer.rows.row(0).value(0), value, "{ty}");
     }
     let read = run(&mut session, "SELECT timestamptz '1970-01-01 00:00:01+00'").await;
-    assert_eq!(*read[0].value(0), Value::Timestamp(1_000_000));
+    assert_eq!(*read.row(0).value(0), Value::Timestamp(1_000_000));
 
     for (value, ty, sqlstate) in [
         (Value::Int(1 << 40), "integer", SqlState::NUMERIC_VALUE_OUT_OF_RANGE),
@@ -173,7 +173,7 @@ async fn a_long_flight_keeps_its_order() {
     let insert = Statement::new("test", "INSERT INTO public.t (n) VALUES ($1) RETURNING n");
     let flight: Vec<Call> = (0..2000_i64).map(|n| Call::new(&insert, [n.into()])).collect();
     let answers = session.pipeline(flight).await.expect("answers");
-    assert!(answers.iter().zip(0..).all(|(answer, n)| answer.rows[0].int(0) == n && answer.affected == 1));
+    assert!(answers.iter().zip(0..).all(|(answer, n)| answer.rows.row(0).int(0) == n && answer.affected == 1));
     assert_eq!(number(&mut session, "SELECT count(*) FROM public.t WHERE seq = n + 1").await, 2000);
 }
 
@@ -207,5 +207,5 @@ async fn a_client_that_is_connected_already_will_do() {
     let mut session = PostgresSession::new(client);
     append(&fixture.store, &mut session, "a", 1).await;
     let read = Statement::new("test", "SELECT amount FROM public.balances WHERE stream_id = $1");
-    assert_eq!(session.execute(&read, &[Value::from("a")]).await.expect("an answer").rows[0].int(0), 1);
+    assert_eq!(session.execute(&read, &[Value::from("a")]).await.expect("an answer").rows.row(0).int(0), 1);
 }

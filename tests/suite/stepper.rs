@@ -80,7 +80,7 @@ fn whoever_waits_is_seen_waiting_and_goes_on_with_the_releasing_commit() {
     answered(database, 0, "COMMIT");
     assert_eq!(woken(database), [(1, Ok(1)), (2, Ok(1))], "each commits by itself, so both go on");
     let n = answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows;
-    assert_eq!(n[0].int(0), 3);
+    assert_eq!(n.row(0).int(0), 3);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_broken_connection_is_rolled_back_and_lets_others_go_on() {
     database.disconnect(0).expect("a break");
     assert_eq!(woken(database), [(1, Ok(1))]);
     database.connect(0).expect("a new session");
-    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows[0].int(0), 1);
+    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows.row(0).int(0), 1);
 }
 
 #[test]
@@ -142,9 +142,9 @@ fn the_hundredth_break_leaves_as_little_as_the_first() {
         database.connect(0).expect("a new session");
         let left = "SELECT current_setting('enable_seqscan'), count(*) FROM pg_locks WHERE locktype = 'advisory'";
         let left = answered(database, 0, left).rows;
-        assert_eq!((&**left[0].text(0), left[0].int(1)), ("on", 0), "in round {round}");
+        assert_eq!((&**left.row(0).text(0), left.row(0).int(1)), ("on", 0), "in round {round}");
         let n = answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows;
-        assert_eq!(n[0].int(0), round + 1, "the broken session's own update is undone");
+        assert_eq!(n.row(0).int(0), round + 1, "the broken session's own update is undone");
     }
 }
 
@@ -166,7 +166,7 @@ fn a_transaction_that_has_failed_is_cleaned_up_as_any_other() {
         database.disconnect(0).expect("a break");
         database.connect(0).expect("a session");
     }
-    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows[0].int(0), 0);
+    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows.row(0).int(0), 0);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_waiting_connection_can_be_broken() {
     database.disconnect(1).expect("a break");
     answered(database, 0, "COMMIT");
     assert_eq!(woken(database), []);
-    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows[0].int(0), 1);
+    assert_eq!(answered(database, 0, "SELECT n FROM counters WHERE id = 1").rows.row(0).int(0), 1);
 }
 
 #[test]
@@ -220,11 +220,11 @@ fn everything(database: &mut PostgresDatabase) -> Vec<Vec<Value>> {
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1",
         "SELECT relname::text FROM pg_class WHERE oid IN ('events'::regclass, 'applied'::regclass) AND pg_relation_size(oid) > 8192",
     ] {
-        all.extend(answered(database, 0, sql).rows.into_iter().map(|row| row.0));
+        all.extend(answered(database, 0, sql).rows.iter().map(|row| row.values().to_vec()));
     }
     answered(database, 0, "BEGIN");
     let position = "INSERT INTO events (stream_id, version) VALUES ('a', 1) RETURNING position";
-    all.extend(answered(database, 0, position).rows.into_iter().map(|row| row.0));
+    all.extend(answered(database, 0, position).rows.iter().map(|row| row.values().to_vec()));
     answered(database, 0, "ROLLBACK");
     all
 }
@@ -350,7 +350,7 @@ fn a_transaction_takes_the_next_xid() {
     database.connect(0).expect("a session");
     let next = database.next_xid().expect("an id");
     let taken = answered(&mut database, 0, "SELECT pg_current_xact_id()::text").rows;
-    assert_eq!(**taken[0].text(0), next.to_string());
+    assert_eq!(**taken.row(0).text(0), next.to_string());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use skiptrace::{Answer, DbError, Row, SqlState, Statement, Tag, Value};
+use skiptrace::{Answer, DbError, Rows, SqlState, Statement, Tag, Value};
 use skiptrace_model::{self as model, CommandTag, Prepared, Server, SessionId, TableHandle};
 
 use super::postgres::PostgresDatabase;
@@ -331,6 +331,7 @@ fn table<const N: usize>(server: &mut Server, name: &str, columns: [&str; N]) ->
 }
 
 /// What became of a statement.
+#[inline]
 fn told(outcome: model::Outcome, statement: &str) -> Result<Outcome, BackendError> {
     match outcome {
         model::Outcome::Waits => Ok(Outcome::Waits),
@@ -352,19 +353,14 @@ fn failed(what: &str, sql: &str, error: &model::Error) -> BackendError {
     }
 }
 
+#[inline]
 fn answer(outcome: model::Outcome) -> Result<Answer, DbError> {
     match outcome {
         model::Outcome::Done(model::Answer { tag, affected, rows }) => {
             let rows = match rows.len() {
-                0 => Vec::new(),
-                // Of those that have any, most have one: the values stay in the memory that they came in.
-                1 => vec![Row(rows.into_values().into_iter().map(from_model).collect())],
-                count => {
-                    let values = rows.into_values();
-                    let width = values.len() / count;
-                    let mut values = values.into_iter().map(from_model);
-                    (0..count).map(|_| Row(values.by_ref().take(width).collect())).collect()
-                }
+                0 => Rows::default(),
+                // The values stay in the memory that they came in.
+                count => Rows::new(count, rows.into_values().into_iter().map(from_model).collect()),
             };
             let tag = match tag {
                 CommandTag::Begin => Tag::Begin,

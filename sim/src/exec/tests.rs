@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use skiptrace::{Answer, Call, DbError, Session as _, SqlState, Statement, Tag, Value};
+use skiptrace::{Answer, Call, DbError, Rows, Session as _, SqlState, Statement, Tag, Value};
 
 use super::executor::{Body, Cast, Executor};
 use super::{ActorContext, SimSession};
@@ -34,7 +34,7 @@ impl OneLock {
 }
 
 fn answered(tag: Tag) -> Outcome {
-    Outcome::Answered(Ok(Answer { tag, affected: 0, rows: Vec::new() }))
+    Outcome::Answered(Ok(Answer { tag, affected: 0, rows: Rows::default() }))
 }
 
 impl Database for OneLock {
@@ -91,7 +91,7 @@ impl Database for OneLock {
     }
 
     fn next_woken(&mut self) -> Result<Option<(usize, Result<Answer, DbError>)>, BackendError> {
-        let answer = Answer { tag: Tag::Other, affected: 0, rows: Vec::new() };
+        let answer = Answer { tag: Tag::Other, affected: 0, rows: Rows::default() };
         Ok(self.woken.pop_front().map(|session| (session, Ok(answer))))
     }
 

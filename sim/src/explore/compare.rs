@@ -110,7 +110,11 @@ impl Judge {
                 one.tag == other.tag
                     && one.affected == other.affected
                     && one.rows.len() == other.rows.len()
-                    && one.rows.iter().zip(&other.rows).all(|(one, other)| self.same_values(&one.0, &other.0))
+                    && one
+                        .rows
+                        .iter()
+                        .zip(other.rows.iter())
+                        .all(|(one, other)| self.same_values(one.values(), other.values()))
             }
             (Err(one), Err(other)) => one.sqlstate() == other.sqlstate(),
             _ => false,
@@ -154,7 +158,7 @@ fn sorted(actors: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use skiptrace::{Row, SqlState, Statement, Tag};
+    use skiptrace::{Rows, SqlState, Statement, Tag};
 
     use super::*;
     use crate::explore::schedule::{Act, Choice};
@@ -171,7 +175,7 @@ mod tests {
     }
 
     fn answered(value: Value) -> Effect {
-        Effect::Answered(Ok(Answer { tag: Tag::Other, affected: 1, rows: vec![Row(vec![value])] }))
+        Effect::Answered(Ok(Answer { tag: Tag::Other, affected: 1, rows: Rows::new(1, vec![value]) }))
     }
 
     fn failed(sqlstate: SqlState, message: &str) -> Effect {

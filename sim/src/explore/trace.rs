@@ -190,9 +190,9 @@ impl Hash {
                     Tag::Other => 23,
                 };
                 self.add(tag, answer.affected);
-                for row in &answer.rows {
-                    self.add(24, row.0.len() as u64);
-                    self.values(&row.0);
+                for row in answer.rows.iter() {
+                    self.add(24, row.values().len() as u64);
+                    self.values(row.values());
                 }
             }
             Err(error) => {

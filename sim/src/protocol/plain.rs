@@ -138,7 +138,7 @@ impl Plain {
         let Append { stream, events, id } = append;
         self.begin(session).await?;
         let bumped = session.execute(&self.bump_stream, &[stream.clone(), (*events).into()]).await?;
-        let last = bumped.rows[0].int(0);
+        let last = bumped.rows.row(0).int(0);
         let first = last - events + 1;
         session.execute(&self.insert_events, &[stream.clone(), first.into(), last.into(), id.clone()]).await?;
         let applies = is_live(session).await? && !has_records(records, session, stream).await?;
@@ -154,12 +154,12 @@ impl Plain {
     /// Whether an append is committed.
     pub(super) async fn is_appended(&self, session: &mut SimSession, append: &Append) -> Result<bool, DbError> {
         let found = session.execute(&self.find_append, &[append.stream.clone(), append.id.clone()]).await?;
-        Ok(found.rows[0].int(0) > 0)
+        Ok(found.rows.row(0).int(0) > 0)
     }
 
     pub(super) async fn is_live(&self, session: &mut SimSession) -> Result<bool, DbError> {
         let state = session.execute(&self.read_state, &[]).await?;
-        Ok(&**state.rows[0].text(0) == "live")
+        Ok(&**state.rows.row(0).text(0) == "live")
     }
 
     pub(super) async fn apply_inline(&self, session: &mut SimSession, events: &[Value]) -> Result<(), DbError> {
@@ -223,8 +223,8 @@ impl Plain {
         more: &[Value],
     ) -> Result<u64, DbError> {
         let taken = session.execute(&self.take_snapshot, &[]).await?;
-        let snapshot = taken.rows[0].value(1).clone();
-        let mut params = vec![taken.rows[0].value(0).clone(), snapshot.clone()];
+        let snapshot = taken.rows.row(0).value(1).clone();
+        let mut params = vec![taken.rows.row(0).value(0).clone(), snapshot.clone()];
         params.extend_from_slice(more);
         let replayed = session.execute(replay, &params).await?;
         session.execute(&self.keep_snapshot, &[snapshot]).await?;
@@ -253,7 +253,7 @@ impl Plain {
     pub(super) async fn wait_until_ended(&self, session: &mut SimSession, xid: &Value) -> Result<(), DbError> {
         loop {
             let ended = session.execute(&self.oldest_running, std::slice::from_ref(xid)).await?;
-            if ended.rows[0].bool(0) {
+            if ended.rows.row(0).bool(0) {
                 return Ok(());
             }
             session.pause(super::POLL).await;

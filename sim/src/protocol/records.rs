@@ -82,7 +82,7 @@ impl Records {
     /// Drains every stream that has records, each in a transaction.
     pub(super) async fn drain(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
         let found = session.execute(&self.find, &[]).await?;
-        for row in &found.rows {
+        for row in found.rows.iter() {
             let stream = [row.value(0).clone()];
             plain.begin(session).await?;
             session.execute(&self.lock_stream, &stream).await?;
@@ -102,5 +102,5 @@ pub(super) async fn has_records(
 ) -> Result<bool, DbError> {
     let Some(gate) = records.and_then(|records| records.gate.as_ref()) else { return Ok(false) };
     let found = session.execute(gate, std::slice::from_ref(stream)).await?;
-    Ok(found.rows[0].int(0) > 0)
+    Ok(found.rows.row(0).int(0) > 0)
 }

@@ -382,16 +382,19 @@ fn answer_text(answer: &Answer) -> Option<String> {
     match answer.tag {
         Tag::Begin | Tag::Commit => None,
         Tag::Rollback => Some("  → rolled back".to_owned()),
-        Tag::Other => Some(match answer.rows.as_slice() {
-            [] => format!("  → {} {}", answer.affected, plural(answer.affected)),
-            [row] => format!("  → {}", row.0.iter().map(value_text).collect::<Vec<_>>().join(", ")),
-            rows => {
-                let row = |row: &skiptrace::Row| row.0.iter().map(value_text).collect::<Vec<_>>().join(", ");
-                let shown: Vec<String> = rows.iter().take(3).map(|it| format!("({})", row(it))).collect();
-                let more = if rows.len() > 3 { ", .." } else { "" };
-                format!("  → {} rows: {}{more}", rows.len(), shown.join(", "))
-            }
-        }),
+        Tag::Other => {
+            let mut rows =
+                answer.rows.iter().map(|row| row.values().iter().map(value_text).collect::<Vec<_>>().join(", "));
+            Some(match rows.len() {
+                0 => format!("  → {} {}", answer.affected, plural(answer.affected)),
+                1 => format!("  → {}", rows.next().unwrap_or_default()),
+                count => {
+                    let shown: Vec<String> = rows.take(3).map(|row| format!("({row})")).collect();
+                    let more = if count > 3 { ", .." } else { "" };
+                    format!("  → {count} rows: {}{more}", shown.join(", "))
+                }
+            })
+        }
     }
 }
 

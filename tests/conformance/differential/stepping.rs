@@ -30,7 +30,7 @@ fn show(sql: &str, answer: &Result<Answer, DbError>) -> String {
         Tag::Rollback => "ROLLBACK",
         Tag::Other => "",
     };
-    let mut rows: Vec<String> = answer.rows.iter().map(|row| format!(" ({})", show_all(&row.0))).collect();
+    let mut rows: Vec<String> = answer.rows.iter().map(|row| format!(" ({})", show_all(row.values()))).collect();
     // The order of a WITH query's rows says nothing about the statement's.
     if !sql.rsplit(')').next().is_some_and(|outer| outer.contains("ORDER BY")) {
         rows.sort();

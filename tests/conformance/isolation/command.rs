@@ -134,12 +134,12 @@ impl Command {
             Shape::One(key) => vec![(*key, answer.rows.first().map_or_else(Vec::new, |row| values(row.value(0))))],
             Shape::Each(keys) => {
                 let row = answer.rows.first().expect("one row");
-                keys.iter().zip(&row.0).map(|(key, column)| (*key, values(column))).collect()
+                keys.iter().zip(row.values()).map(|(key, column)| (*key, values(column))).collect()
             }
             Shape::Rows => (0..KEYS).map(|key| (key, Vec::new())).collect(),
         };
         if let Shape::Rows = self.shape {
-            for row in &answer.rows {
+            for row in answer.rows.iter() {
                 found[usize::try_from(row.int(0)).expect("a key")].1 = values(row.value(1));
             }
         }

@@ -295,7 +295,7 @@ fn begun(begun: usize) -> Transaction {
 fn show(answer: &Result<Answer, DbError>) -> String {
     match answer {
         Ok(answer) => {
-            let rows: Vec<String> = answer.rows.iter().map(|row| format!(" ({})", show_all(&row.0))).collect();
+            let rows: Vec<String> = answer.rows.iter().map(|row| format!(" ({})", show_all(row.values()))).collect();
             format!("{:?} {}{}", answer.tag, answer.affected, rows.concat())
         }
         Err(error) => format!("ERROR {}: {}", error.sqlstate().code(), error.message()),

@@ -483,7 +483,7 @@ fn set_up_again(stepper: &Sessions, url: &str, layout: &Layout) -> Result<Made, 
 async fn open_session(url: &str) -> Result<(PostgresSession, i32), DbError> {
     let mut session = PostgresSession::connect(url).await?;
     let pid = session.execute(&Statement::new("stepper.pid", "SELECT pg_backend_pid()"), &[]).await?;
-    let pid = i32::try_from(pid.rows[0].int(0)).expect("a pid is an int4");
+    let pid = i32::try_from(pid.rows.row(0).int(0)).expect("a pid is an int4");
     Ok((session, pid))
 }
 

@@ -83,7 +83,7 @@ impl Statements {
                 session.execute(&self.lock, &[]).await?;
             }
             let stream = Value::from(append.stream.as_str());
-            let count = session.execute(&self.count, std::slice::from_ref(&stream)).await?.rows[0].int(0);
+            let count = session.execute(&self.count, std::slice::from_ref(&stream)).await?.rows.row(0).int(0);
             session.execute(&self.append, &[stream, (count + 1).into()]).await?;
         }
         Ok(())
@@ -91,7 +91,7 @@ impl Statements {
 
     async fn wait(&self, context: &ActorContext) -> Result<(), DbError> {
         let mut session = context.connect();
-        while &**session.execute(&self.look, &[]).await?.rows[0].text(0) == "building" {
+        while &**session.execute(&self.look, &[]).await?.rows.row(0).text(0) == "building" {
             session.pause(Duration::from_millis(1)).await;
         }
         Ok(())

@@ -46,8 +46,8 @@ impl Way for LockAndRead {
 
     async fn is_live(&self, plain: &Plain, session: &mut SimSession) -> Result<bool, DbError> {
         let read = session.execute(&self.try_and_read, &[]).await?;
-        if read.rows[0].bool(0) {
-            return Ok(&**read.rows[0].text(1) == "live");
+        if read.rows.row(0).bool(0) {
+            return Ok(&**read.rows.row(0).text(1) == "live");
         }
         // A rebuild is starting. This way is right.
         session.execute(&self.wait_shared, &[]).await?;

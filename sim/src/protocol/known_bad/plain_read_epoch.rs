@@ -34,7 +34,7 @@ impl Way for PlainReadEpoch {
 
     async fn rebuild(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
         let taken = session.execute(&self.take_over, &[]).await?;
-        let (epoch, is_live) = (taken.rows[0].int(0), taken.rows[0].bool(1));
+        let (epoch, is_live) = (taken.rows.row(0).int(0), taken.rows.row(0).bool(1));
         if is_live
             && self.as_owner(epoch, plain, session, async |session| plain.start_over(session).await).await?.is_none()
         {
@@ -62,7 +62,7 @@ impl PlainReadEpoch {
     ) -> Result<Option<T>, DbError> {
         plain.begin(session).await?;
         let found = session.execute(&self.read_epoch, &[]).await?;
-        let done = if found.rows[0].int(0) == epoch { Some(work(session).await?) } else { None };
+        let done = if found.rows.row(0).int(0) == epoch { Some(work(session).await?) } else { None };
         plain.commit(session).await?;
         Ok(done)
     }

@@ -26,7 +26,7 @@ impl Way for StartRaceFenced {
     async fn start(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
         plain.start_unguarded(session).await?;
         let fence = session.execute(&self.take_fence, &[]).await?;
-        plain.wait_until_ended(session, fence.rows[0].value(0)).await?;
+        plain.wait_until_ended(session, fence.rows.row(0).value(0)).await?;
         plain.truncate(session).await
     }
 }

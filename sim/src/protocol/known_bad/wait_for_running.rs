@@ -32,7 +32,7 @@ impl Way for WaitForRunning {
 
     async fn end(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
         let target = session.execute(&self.who_runs, &[]).await?;
-        plain.wait_until_ended(session, target.rows[0].value(0)).await?;
+        plain.wait_until_ended(session, target.rows.row(0).value(0)).await?;
         plain.begin(session).await?;
         plain.pass(session).await?;
         plain.set_live(session).await?;

@@ -39,7 +39,7 @@ impl Way for XidBoundary {
     async fn end(&self, plain: &Plain, session: &mut SimSession) -> Result<(), DbError> {
         plain.begin(session).await?;
         let boundary = session.execute(&self.take_boundary, &[]).await?;
-        let boundary = boundary.rows[0].value(0);
+        let boundary = boundary.rows.row(0).value(0);
         plain.wait_until_ended(session, boundary).await?;
         plain.pass_with(session, &self.replay_below, std::slice::from_ref(boundary)).await?;
         plain.set_live(session).await?;

@@ -1,7 +1,7 @@
 //! Timelines, as a reader sees them.
 
 use expect_test::{Expect, expect};
-use skiptrace::Row;
+use skiptrace::Rows;
 
 use super::*;
 use crate::backend::BackendError;
@@ -48,15 +48,15 @@ impl Story {
 }
 
 fn tag(tag: Tag) -> Answer {
-    Answer { tag, affected: 0, rows: Vec::new() }
+    Answer { tag, affected: 0, rows: Rows::default() }
 }
 
 fn affected(affected: u64) -> Answer {
-    Answer { tag: Tag::Other, affected, rows: Vec::new() }
+    Answer { tag: Tag::Other, affected, rows: Rows::default() }
 }
 
-fn rows(rows: Vec<Vec<Value>>) -> Answer {
-    Answer { tag: Tag::Other, affected: rows.len() as u64, rows: rows.into_iter().map(Row).collect() }
+fn rows(rows: &[Vec<Value>]) -> Answer {
+    Answer { tag: Tag::Other, affected: rows.len() as u64, rows: Rows::new(rows.len(), rows.concat()) }
 }
 
 fn violated(step: u32, message: &str) -> RunEnd {
@@ -79,8 +79,8 @@ fn end_race() -> Story {
     let mut story = Story::default();
     story
         .begin(0, "append.begin")
-        .step(0, "append.bump_stream", vec!["orders-1".into()], rows(vec![vec![1.into()]]))
-        .step(0, "append.read_status", vec!["totals".into()], rows(vec![vec!["rebuilding".into()]]))
+        .step(0, "append.bump_stream", vec!["orders-1".into()], rows(&[vec![1.into()]]))
+        .step(0, "append.read_status", vec!["totals".into()], rows(&[vec!["rebuilding".into()]]))
         .begin(1, "rebuild.begin")
         .step(1, "rebuild.read_batch", vec![0.into(), 100.into()], affected(0))
         .step(1, "rebuild.set_active", vec!["totals".into()], affected(1))
@@ -131,13 +131,13 @@ fn waits_faults_and_errors_are_told_in_their_lanes() {
     let mut story = Story::default();
     story
         .begin(0, "append.begin")
-        .step(0, "append.bump_stream", vec!["orders-1".into()], rows(vec![vec![1.into()]]))
+        .step(0, "append.bump_stream", vec!["orders-1".into()], rows(&[vec![1.into()]]))
         .begin(1, "append.begin")
         .waits(1, "append.bump_stream", vec!["orders-1".into()], vec![0])
         .begin(2, "drain.begin")
         .waits(2, "drain.lock_stream", vec!["orders-1".into()], vec![0, 1])
         .record(0, Act::LoseAnswer, Some(("append.commit", vec![])), Effect::AnswerLost)
-        .wakes(1, Ok(rows(vec![vec![2.into()]])))
+        .wakes(1, Ok(rows(&[vec![2.into()]])))
         .wakes(2, Err(DbError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")))
         .record(1, Act::Crash, None, Effect::Crashed)
         .record(1, Act::Step, None, Effect::Restarted)
@@ -189,9 +189,9 @@ fn long_texts_are_cut_and_idle_sessions_have_no_lane() {
             2,
             "append.with_a_name_that_is_far_too_long_for_any_lane_of_any_width_whatsoever",
             vec![long.as_str().into(), Value::Null, vec![Value::Int(1); 9].into(), "".into()],
-            rows(vec![vec![1.into(), true.into()]; 7]),
+            rows(&vec![vec![1.into(), true.into()]; 7]),
         )
-        .step(2, "append.time", vec![], rows(vec![vec![Value::Timestamp(17), long.as_str().into()]]));
+        .step(2, "append.time", vec![], rows(&[vec![Value::Timestamp(17), long.as_str().into()]]));
     check(
         &["a1", "r", "d"],
         &story,
@@ -219,10 +219,10 @@ fn many_sessions_share_one_column() {
         story.begin(actor, "append.begin");
     }
     story
-        .step(3, "append.bump_stream", vec!["orders-1".into()], rows(vec![vec![1.into()]]))
+        .step(3, "append.bump_stream", vec!["orders-1".into()], rows(&[vec![1.into()]]))
         .waits(4, "append.bump_stream", vec!["orders-1".into()], vec![3])
         .commit(3, "append.commit")
-        .wakes(4, Ok(rows(vec![vec![2.into()]])));
+        .wakes(4, Ok(rows(&[vec![2.into()]])));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let refused = BackendError::Refused { statement: "append.merge".to_owned(), construct: "MERGE".to_owned() };
     check(
