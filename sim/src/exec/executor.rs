@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use skiptrace::{Answer, DbError, Statement, Tag};
+use skiptrace::{Answer, Call, DbError, Statement, Tag};
 
 use super::lane::{Lane, Phase, is_select};
 use super::session::{ActorContext, Shared, connection_lost};
@@ -151,20 +151,17 @@ impl<D: Database> Executor<D> {
                 self.lanes[actor].phase.set(Phase::Crashed);
                 trace.crashed();
             }
-            (Act::LoseAnswer, _) => {
-                self.faults.lost_answers -= 1;
-                self.send(actor, true, &mut stepped, trace)?;
+            (act, Phase::Posted | Phase::HasSnapshot) => {
+                let lose = act == Act::LoseAnswer;
+                self.faults.lost_answers -= u32::from(lose);
+                let outcome = self.send(actor, trace)?;
+                self.follow(actor, outcome, lose, &mut stepped, trace)?;
             }
-            (Act::Step, Phase::Posted) => self.send(actor, false, &mut stepped, trace)?,
-            (Act::Step, Phase::HasSnapshot) => {
-                let outcome = self.database.proceed(actor)?;
-                self.follow(actor, outcome, &mut stepped, trace)?;
-            }
-            (Act::Step, Phase::Crashed) => {
+            (_, Phase::Crashed) => {
                 trace.restarted();
                 self.start(actor)?;
             }
-            (Act::Step, _) => {
+            (_, _) => {
                 trace.pause_ended();
                 self.run_on(actor)?;
             }
@@ -199,29 +196,22 @@ impl<D: Database> Executor<D> {
         actors.into_iter().map(|actor| Ok((actor, self.database.blockers(actor)?))).collect()
     }
 
-    fn send(&mut self, actor: usize, lose: bool, stepped: &mut Stepped, trace: &mut Trace) -> Result<(), BackendError> {
-        let lane = self.lanes[actor].clone();
+    /// Sends what is posted, or goes on with what has its snapshot.
+    fn send(&mut self, actor: usize, trace: &mut Trace) -> Result<Outcome, BackendError> {
+        let lane = &self.lanes[actor];
+        if lane.phase.get() == Phase::HasSnapshot {
+            return self.database.proceed(actor);
+        }
         if !lane.connected.replace(true) {
             self.database.connect(actor)?;
         }
         lane.statements.set(lane.statements.get() + 1);
-        let call = lane.posted();
-        trace.sent(&call.statement, &call.params);
-        let outcome = if self.granularity == Granularity::Snapshot && is_select(&call.statement) {
-            self.database.execute_to_snapshot(actor, &call.statement, &call.params)?
+        let Call { statement, params } = &*lane.posted();
+        trace.sent(statement, params);
+        if self.granularity == Granularity::Snapshot && is_select(statement) {
+            self.database.execute_to_snapshot(actor, statement, params)
         } else {
-            self.database.execute(actor, &call.statement, &call.params)?
-        };
-        drop(call);
-        match outcome {
-            Outcome::Answered(answer) if lose => {
-                self.settle(actor, &answer, stepped);
-                trace.answer_lost(&answer);
-                stepped.answer_lost = true;
-                self.disconnect(actor)?;
-                self.reply(actor, Err(connection_lost()))
-            }
-            outcome => self.follow(actor, outcome, stepped, trace),
+            self.database.execute(actor, statement, params)
         }
     }
 
@@ -230,30 +220,33 @@ impl<D: Database> Executor<D> {
         &mut self,
         actor: usize,
         outcome: Outcome,
+        lose: bool,
         stepped: &mut Stepped,
         trace: &mut Trace,
     ) -> Result<(), BackendError> {
-        match outcome {
-            Outcome::Answered(answer) => {
-                self.settle(actor, &answer, stepped);
-                trace.answered(&answer);
-                self.reply(actor, answer)
-            }
+        let answer = match outcome {
+            Outcome::Answered(answer) => answer,
             Outcome::HasSnapshot => {
                 self.lanes[actor].phase.set(Phase::HasSnapshot);
                 trace.has_snapshot();
-                Ok(())
+                return Ok(());
             }
             Outcome::Waits => {
                 self.lanes[actor].phase.set(Phase::Waiting);
-                if trace.keeps_history() {
-                    let blockers = self.database.blockers(actor)?;
-                    trace.waits(&blockers);
-                } else {
-                    trace.waits(&[]);
-                }
-                Ok(())
+                let blockers = if trace.keeps_history() { self.database.blockers(actor)? } else { Vec::new() };
+                trace.waits(&blockers);
+                return Ok(());
             }
+        };
+        self.settle(actor, &answer, stepped);
+        if lose {
+            stepped.answer_lost = true;
+            trace.answer_lost(&answer);
+            self.disconnect(actor)?;
+            self.reply(actor, Err(connection_lost()))
+        } else {
+            trace.answered(&answer);
+            self.reply(actor, answer)
         }
     }
 

@@ -117,22 +117,18 @@ impl Tracker {
         }
     }
 
-    pub(crate) fn begin(&mut self) {
+    /// A run begins in the committed state `initial`.
+    pub(crate) fn begin(&mut self, initial: &Observation) {
         self.reached = 0;
         self.at_cutover = 0;
         self.at_start = 0;
-        self.before = Summary::default();
+        self.before = Summary::of(initial);
     }
 
     /// Bit `i`: the scenario's milestone `i` was reached.
     pub(crate) fn reached(&self) -> u64 {
         let reached = |&(_, number): &(u32, &u32)| self.reached & (1 << number) != 0;
         (0..).zip(&self.wanted).filter(reached).map(|(bit, _)| 1 << bit).sum()
-    }
-
-    /// The observation that is about to be replaced.
-    pub(crate) fn before(&mut self, observation: &Observation) {
-        self.before = Summary::of(observation);
     }
 
     /// A step was made that did something; `now`: the committed state, if it has changed.

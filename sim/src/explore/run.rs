@@ -70,9 +70,10 @@ impl<'a, D: Database> Runner<'a, D> {
         history: Option<&mut History>,
     ) -> RunResult {
         self.trace.begin(history.is_some());
-        self.tracker.begin();
+        self.tracker.begin(&self.initial);
         self.schedule.clear();
         self.observation.become_like(&self.initial);
+        self.ledger.fill(&self.observation, self.streams.len());
         strategy.begin_run(seed);
         let most = self.scenario.faults;
         let faults = strategy.faults(fault::draw(seed, most), most);
@@ -143,7 +144,6 @@ impl<'a, D: Database> Runner<'a, D> {
         if *stepped != Stepped::default() {
             let changed = stepped.committed != 0 && self.executor.database().has_changed();
             if changed {
-                self.tracker.before(&self.observation);
                 self.executor.database().observe(&mut self.observation)?;
                 self.ledger.fill(&self.observation, self.streams.len());
             }
@@ -163,7 +163,6 @@ impl<'a, D: Database> Runner<'a, D> {
             let message = "expected everybody to finish; found nobody who can go on";
             return self.stuck(StuckKind::Blocked, message.to_owned());
         }
-        self.ledger.fill(&self.observation, self.streams.len());
         match invariant::check(When::Eventually, &self.observation, &self.ledger) {
             Ok(()) => Ok(RunEnd::Completed),
             Err(broken) => Ok(self.violated(broken)),

@@ -79,24 +79,34 @@ impl Versions {
     fn clear(&mut self, streams: usize) {
         self.streams = streams;
         self.words.clear();
+        // Enough for almost every run.
+        self.words.resize(streams, 0);
     }
 
     /// In which word a version stands, and as which bit.
+    #[inline]
     fn place(&self, stream: u16, version: i64) -> (usize, u64) {
         let version = usize::try_from(version).expect("versions count from 1");
         (version / 64 * self.streams + usize::from(stream), 1 << (version % 64))
     }
 
     /// Whether it was not in yet.
+    #[inline]
     fn insert(&mut self, stream: u16, version: i64) -> bool {
         let (word, bit) = self.place(stream, version);
         if word >= self.words.len() {
-            self.words.resize((word / self.streams + 1) * self.streams, 0);
+            self.make_room(version);
         }
         let word = &mut self.words[word];
         let fresh = *word & bit == 0;
         *word |= bit;
         fresh
+    }
+
+    #[cold]
+    fn make_room(&mut self, version: i64) {
+        let (first, _) = self.place(0, version);
+        self.words.resize(first + self.streams, 0);
     }
 
     fn word(&self, word: usize) -> u64 {
