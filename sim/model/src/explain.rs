@@ -82,8 +82,9 @@ impl Text<'_> {
                 let rows: Vec<String> = rows.iter().map(|row| format!("({})", self.exprs(row))).collect();
                 format!("Values -> s{slot}: {}", rows.join(", "))
             }
-            Node::SeqScan { slot, table, filter: test } => {
-                format!("SeqScan {} -> s{slot}{}", self.table(*table), filter(test))
+            Node::SeqScan { slot, table, bitmap, filter: test } => {
+                let name = if *bitmap { "BitmapScan" } else { "SeqScan" };
+                format!("{name} {} -> s{slot}{}", self.table(*table), filter(test))
             }
             Node::IndexScan { slot, table, index, keys, filter: test } => {
                 let name = &self.catalog.table(*table).indexes[usize::from(*index)].name;

@@ -77,9 +77,9 @@
 //!   the victim is whoever's time is up first: so does the model after [`Server::heed_deadlock_timeout`].
 //! - DDL while another transaction with DDL is open is refused.
 //! - `pg_locks` lists tables, tuples, transaction ids, virtual transaction ids and advisory locks, not the locks on indexes and on itself.
-//! - Rows of a scan come in the order in which they were written; a server reuses the space of dead rows, and reads a
-//!   range of an indexed column in another order where it guesses that many rows are in it. Groups come in the order of their
-//!   first rows. Only ORDER BY promises an order, here and there.
+//! - Rows of a scan come in the order in which they were written; a server reuses the space of dead rows. Only
+//!   ORDER BY promises an order, here and there. What is sent as text is shown in its order: so [`Server::send`] refuses an answer of several rows
+//!   whose order a planner chooses that is not modelled, of a join, of groups, of a range of an index whose rows were updated meanwhile.
 //! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
 //! - `pg_sleep` is refused where another session's timeout passes meanwhile, and beyond a minute.
 //! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.

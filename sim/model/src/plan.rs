@@ -91,8 +91,23 @@ pub(crate) struct Query {
     pub(crate) onces: u16,
     /// What planning it finds wrong, which is only known once it is executed.
     pub(crate) fails: Option<Error>,
+    /// What is known of the order of its rows.
+    pub(crate) order: RowOrder,
     /// If the statement can write or lock rows: its name, for read-only transactions.
     pub(crate) writes: Option<&'static str>,
+}
+
+/// What is known of the order in which a query's rows come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RowOrder {
+    /// What leaves it to a planner that is not modelled, if anything does.
+    pub(crate) left_open_by: Option<&'static str>,
+    /// For all that is known before it is executed, of whatever rows.
+    pub(crate) always: bool,
+    /// The sort that tells it all the same, where no two rows have equal keys.
+    pub(crate) sort: Option<NodeId>,
+    /// Which rows there are hangs on it, too.
+    pub(crate) limited: bool,
 }
 
 /// See [`Query::kind`].
@@ -120,8 +135,9 @@ pub(crate) enum Node {
     OneRow,
     /// `VALUES (..), (..)`: each row is written into `slot`.
     Values { slot: SlotId, rows: Vec<Vec<Expr>> },
-    /// All visible tuples of a table, in heap order.
-    SeqScan { slot: SlotId, table: TableId, filter: Option<Expr> },
+    /// All visible tuples of a table, in heap order; `bitmap`: in the order in which the versions stand that an index names, from which
+    /// others are found.
+    SeqScan { slot: SlotId, table: TableId, bitmap: bool, filter: Option<Expr> },
     /// The visible tuples whose first index columns equal `keys`; the order is the index's.
     IndexScan { slot: SlotId, table: TableId, index: IndexId, keys: Vec<Expr>, filter: Option<Expr> },
     /// A system view, computed when the scan begins.

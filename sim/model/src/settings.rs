@@ -217,7 +217,13 @@ fn microseconds(name: &str, value: &str) -> Result<i64, Error> {
         "d" => Some(86_400_000_000),
         _ => None,
     };
-    let amount = digits.parse::<i64>().ok().filter(|amount| *amount >= 0);
+    let amount = digits.parse::<i64>().ok();
     let product = amount.zip(unit).and_then(|(amount, unit): (i64, i64)| amount.checked_mul(unit));
-    product.ok_or_else(|| Error::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")))
+    if let Some(below) = product.filter(|product| *product <= -1_000) {
+        let range = format!("is outside the valid range for parameter \"{name}\" (0 .. 2147483647)");
+        return Err(Error::new("22023", format!("{} ms {range}", below / 1_000)));
+    }
+    product
+        .filter(|product| *product >= 0)
+        .ok_or_else(|| Error::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")))
 }

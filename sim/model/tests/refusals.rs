@@ -93,3 +93,54 @@ fn prepared_transactions_are_limited() {
     let outcome = server.query(session, "PREPARE TRANSACTION 'one more'");
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
 }
+
+/// What is sent as text is shown in its order.
+#[test]
+fn rows_in_an_order_that_the_planner_chooses() {
+    let mut server = Server::new();
+    let session = server.connect();
+    let mut send = |sql: &str| {
+        let reply = server.send(session, sql).expect("nobody waits");
+        reply
+            .error
+            .map_or(Ok(()), |error| if error.is_refusal() { Err(error.message) } else { panic!("{sql}: {error}") })
+    };
+    let setup = "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (3, 1), (1, 2), (2, 1); \
+                 CREATE TABLE c (t int); INSERT INTO c VALUES (1), (2)";
+    assert_eq!(send(setup), Ok(()));
+    let shown = [
+        "SELECT * FROM t WHERE id > 1",
+        "SELECT n, count(*) FROM t GROUP BY n ORDER BY n",
+        "SELECT n FROM t WHERE id = 3 GROUP BY n",
+        "SELECT * FROM t a, t b WHERE a.id = b.id",
+        "SELECT * FROM t, c WHERE t.id = c.t AND t.id = 1",
+        "SELECT * FROM t WHERE id IN (SELECT t FROM c) ORDER BY id",
+        "SELECT array_agg(id) FROM t",
+        "SELECT id FROM t WHERE id > 1 LIMIT 1",
+    ];
+    for sql in shown {
+        assert_eq!(send(sql), Ok(()), "{sql}");
+    }
+    let refused = [
+        ("SELECT n, count(*) FROM t GROUP BY n", "GROUP BY"),
+        ("SELECT n FROM t GROUP BY n ORDER BY n > 0", "GROUP BY"),
+        ("SELECT DISTINCT n FROM t", "DISTINCT"),
+        ("SELECT * FROM c, t WHERE c.t < t.id", "a join"),
+        ("SELECT array_agg(t.id) FROM c, t WHERE c.t < t.id", "a join"),
+        ("SELECT * FROM t WHERE id IN (SELECT t FROM c)", "IN (SELECT ..) or EXISTS"),
+        ("SELECT * FROM t WHERE EXISTS (SELECT 1 FROM c WHERE c.t = t.id)", "IN (SELECT ..) or EXISTS"),
+    ];
+    for (sql, construct) in refused {
+        let message = send(sql).expect_err(sql);
+        assert!(message.ends_with(&format!("because of {construct}")), "{sql}: {message}");
+    }
+    // From here on an index names the row by its first version, and the table has the last one at its end.
+    assert_eq!(send("UPDATE t SET n = 5 WHERE id = 3"), Ok(()));
+    for sql in
+        ["SELECT * FROM t WHERE id > 1", "SELECT id FROM t WHERE id > 1 LIMIT 1", "SELECT id FROM t WHERE NOT id < 2"]
+    {
+        let message = send(sql).expect_err(sql);
+        assert!(message.ends_with("because of an index"), "{sql}: {message}");
+    }
+    assert_eq!(send("SELECT * FROM t WHERE id > 1 ORDER BY id; SELECT * FROM t WHERE n > 0"), Ok(()));
+}

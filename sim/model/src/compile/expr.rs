@@ -278,6 +278,11 @@ impl Builder<'_> {
     }
 
     fn subscript(&mut self, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Typed, Error> {
+        use ast::Expr as A;
+        // PostgreSQL's grammar has none behind a call or an ARRAY[..].
+        let takes_one =
+            matches!(root, A::Identifier(_) | A::CompoundIdentifier(_) | A::Value(_) | A::Nested(_) | A::Subquery(_));
+        refuse_if(!takes_one, "a subscript behind anything but a column, a parameter or parentheses")?;
         let root = self.expr(root)?;
         let (Type::Array(element), [AccessExpr::Subscript(Subscript::Index { index })]) = (root.ty, chain) else {
             return Err(Error::refused("subscripts and fields of anything but an array, slices"));

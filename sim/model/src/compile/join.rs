@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::{Builder, visit};
 use crate::catalog::{IndexDef, IndexId, TableId};
 use crate::error::Error;
+use crate::function::Function;
 use crate::function::TableFunction;
 use crate::plan::{CompareOp, CteId, Expr, JoinKind, Node, NodeId, OWN_ROW, SlotId, View};
 
@@ -215,14 +216,15 @@ impl Builder<'_> {
     ) -> Result<NodeId, Error> {
         let rest = |quals: Vec<Qual>| all_of(quals.into_iter().map(|qual| qual.expr).collect());
         match leaf {
-            Leaf::Table(table) => match self.path(slot, table, &quals, bound) {
-                Some(Path { index, keys, answered, .. }) => {
+            Leaf::Table(table) => {
+                if let Some(Path { index, keys, answered, .. }) = self.path(slot, table, &quals, bound) {
                     let left = quals.into_iter().enumerate().filter(|(place, _)| !answered.contains(place));
                     let filter = rest(left.map(|(_, qual)| qual).collect());
-                    self.node(Node::IndexScan { slot, table, index, keys, filter })
+                    return self.node(Node::IndexScan { slot, table, index, keys, filter });
                 }
-                None => self.node(Node::SeqScan { slot, table, filter: rest(quals) }),
-            },
+                let bitmap = self.reads_a_range(slot, table, &quals, bound);
+                self.node(Node::SeqScan { slot, table, bitmap, filter: rest(quals) })
+            }
             Leaf::View(view) => self.node(Node::ViewScan { slot, view, filter: rest(quals) }),
             Leaf::Cte(cte) => self.node(Node::CteScan { slots: vec![slot], cte, filter: rest(quals) }),
             Leaf::Function { function, args, ordinality } => {
@@ -230,6 +232,20 @@ impl Builder<'_> {
             }
             Leaf::Node(node) => self.filtered(node, quals.into_iter().map(|qual| qual.expr).collect()),
         }
+    }
+
+    /// Whether some of an index's first column is asked for: then PostgreSQL, which does not know yet how small the table is, asks the
+    /// index for a bitmap of places.
+    fn reads_a_range(&self, slot: SlotId, table: TableId, quals: &[Qual], bound: &BTreeSet<SlotId>) -> bool {
+        let def = self.catalog.table(table);
+        let firsts =
+            def.indexes.iter().filter(|index| index.predicate.is_none()).filter_map(|index| index.keys.first());
+        let firsts: Vec<Expr> = firsts.map(|key| visit::rebind(key, OWN_ROW, slot)).collect();
+        let known = |expr: &Expr| {
+            let slots = visit::slots(expr, &self.nodes);
+            !visit::is_volatile(expr) && slots.iter().all(|slot| bound.contains(slot))
+        };
+        quals.iter().any(|qual| is_range(&qual.expr, &firsts, &known))
     }
 
     /// The best index for the equalities on `slot` whose other side is known once `bound` has rows.
@@ -287,6 +303,21 @@ impl Builder<'_> {
         }
         path.single = index.unique && path.keys.len() == index.keys.len();
         (!path.keys.is_empty()).then_some(path)
+    }
+}
+
+/// Whether a condition says what one of `columns` is, or between what it lies.
+fn is_range(condition: &Expr, columns: &[Expr], known: &impl Fn(&Expr) -> bool) -> bool {
+    match condition {
+        Expr::Compare { op, left, right } if *op != CompareOp::NotEq => {
+            columns.contains(left) && known(right) || columns.contains(right) && known(left)
+        }
+        Expr::AnyAll { op: CompareOp::Eq, left, array, all: false } => columns.contains(left) && known(array),
+        Expr::Call { function: Function::Like, args } => columns.contains(&args[0]) && known(&args[1]),
+        Expr::Not(inner) => is_range(inner, columns, known),
+        Expr::And(parts) => parts.iter().any(|part| is_range(part, columns, known)),
+        Expr::Or(parts) => parts.iter().all(|part| is_range(part, columns, known)),
+        _ => false,
     }
 }
 

@@ -18,6 +18,7 @@ mod insert;
 mod join;
 mod once;
 pub(crate) mod operator;
+mod order;
 mod query;
 mod scope;
 mod select;
@@ -138,6 +139,7 @@ impl<'a> Builder<'a> {
         simplify::Parts { nodes, ctes, slots: &mut self.slots, output }.simplify();
         let onces = once::mark(&mut self.nodes);
         let writes = crate::exec::name_of_query(kind, &self.nodes);
+        let order = order::of_rows(&self.nodes, &self.ctes, rows.root);
         Query {
             kind,
             locks: std::mem::take(&mut self.locks),
@@ -148,6 +150,7 @@ impl<'a> Builder<'a> {
             ctes: std::mem::take(&mut self.ctes),
             onces,
             fails,
+            order,
             writes,
         }
     }

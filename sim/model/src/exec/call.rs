@@ -191,6 +191,9 @@ impl Exec<'_> {
             }
             Value::Int(oid) => {
                 let id = SequenceId::try_from(oid - Catalog::oid(0)).ok();
+                if let Some(table) = id.and_then(|id| self.core.catalog.find_table(id)) {
+                    return Err(Error::new("42809", format!("\"{}\" is not a sequence", table.name)));
+                }
                 let found = id.filter(|id| self.core.catalog.find_sequence(*id).is_some());
                 let missing = || Error::new("42P01", format!("could not open relation with OID {oid}"));
                 found.map(Some).ok_or_else(missing)

@@ -112,6 +112,8 @@ pub(crate) struct NodeState {
     pub(crate) stage: Stage,
     pub(crate) at: u32,
     pub(crate) end: u32,
+    /// Where the last row stands in its table.
+    pub(crate) last: u32,
     pub(crate) flag: bool,
 }
 
@@ -161,6 +163,15 @@ struct CteState {
     memo: Memo,
 }
 
+/// What has been seen of the order of a statement's rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Order {
+    /// Done otherwise, its joins and scans would give them in another one.
+    open: bool,
+    /// ORDER BY tells them all apart.
+    told: bool,
+}
+
 /// How far a statement is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -199,6 +210,7 @@ pub(crate) struct Activation {
     /// The row that it waits for, and who was changing it.
     waited_for: Option<(TableId, TupleId, Option<Xid>)>,
     budget: Budget,
+    order: Order,
     affected: u64,
     rows: Vec<Value>,
     count: usize,
@@ -208,6 +220,11 @@ impl Activation {
     /// Whether it is past its table locks.
     pub(crate) fn has_snapshot(&self) -> bool {
         self.phase != Phase::Locks
+    }
+
+    /// Whether the rows' order, as far as a query leaves it open, is PostgreSQL's.
+    pub(crate) fn shows_order(&self) -> bool {
+        self.order.told || !self.order.open
     }
 
     /// The parameters, for a statement that is started again.
@@ -262,6 +279,7 @@ impl Activation {
         self.latest = false;
         self.waited_for = None;
         self.budget = Budget::default();
+        self.order = Order { open: query.order.always, told: false };
         self.affected = 0;
         if !self.rows.is_empty() {
             self.rows.clear();
@@ -462,7 +480,9 @@ impl Exec<'_> {
         match &self.query.nodes[usize::from(node)] {
             Node::OneRow => Ok(self.once(node)),
             Node::Values { slot, rows } => self.poll_values(node, *slot, rows),
-            Node::SeqScan { slot, table, filter } => self.poll_seq_scan(node, *slot, *table, filter.as_ref()),
+            Node::SeqScan { slot, table, bitmap, filter } => {
+                self.poll_seq_scan(node, *slot, (*table, *bitmap), filter.as_ref())
+            }
             Node::IndexScan { slot, table, index, keys, filter } => {
                 self.poll_index_scan(node, *slot, (*table, *index), keys, filter.as_ref())
             }

@@ -56,7 +56,8 @@ impl Exec<'_> {
                     }
                     self.rescan(inner);
                     // `flag`: this outer row has had a match.
-                    *self.state(node) = NodeState { stage: Stage::Input, ..NodeState::default() };
+                    let state = self.state(node);
+                    (state.stage, state.flag) = (Stage::Input, false);
                 }
                 Stage::Input => {
                     if self.poll(inner)? == Polled::Row {
@@ -69,6 +70,7 @@ impl Exec<'_> {
                         for slot in inner_slots {
                             self.bind(*slot, Slot::Nulls);
                         }
+                        self.watch_order(node, inner_slots);
                         return Ok(Polled::Row);
                     }
                 }
@@ -78,10 +80,32 @@ impl Exec<'_> {
                     self.state(node).stage = Stage::Input;
                     if matches {
                         self.state(node).flag = true;
+                        self.watch_order(node, inner_slots);
                         return Ok(Polled::Row);
                     }
                 }
             }
+        }
+    }
+
+    /// A join's rows come in the same order whichever side is read in the other's loop, as long as they rise on both sides; those without
+    /// a match would come last. A scan's rows come in the same order whether an index is asked or not, as long as they rise.
+    #[inline]
+    pub(super) fn watch_order(&mut self, node: NodeId, slots: &[SlotId]) {
+        if self.query.order.left_open_by.is_none() {
+            return;
+        }
+        let place = |slot: &SlotId| match self.bound(*slot) {
+            Slot::Tuple { tuple, .. } => Some(tuple),
+            Slot::Buffer { start, .. } => Some(start),
+            Slot::Nulls => Some(u32::MAX),
+            Slot::Unbound | Slot::Values(_) => None,
+        };
+        let place = slots.iter().map(place).next().flatten();
+        let last = self.state(node).last;
+        match place.filter(|place| *place >= last) {
+            Some(place) => self.state(node).last = place,
+            None => self.act.order.open = true,
         }
     }
 

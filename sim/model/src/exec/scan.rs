@@ -75,12 +75,17 @@ impl Exec<'_> {
         &mut self,
         node: NodeId,
         slot: SlotId,
-        table: TableId,
+        (table, bitmap): (TableId, bool),
         filter: Option<&Expr>,
     ) -> Result<Polled, Interrupt> {
         if self.state(node).stage == Stage::Fresh {
             self.core.note(|| Access::Read { table, key: None });
-            let end = self.core.tables[table as usize].len();
+            let storage = &self.core.tables[table as usize];
+            let end = storage.len();
+            if bitmap && self.query.order.limited {
+                // What LIMIT leaves out is not seen.
+                self.act.order.open |= (0..end).any(|tuple| storage.header(tuple).heap_only);
+            }
             self.spend(end as usize)?;
             let state = self.state(node);
             state.stage = Stage::Work;
@@ -89,16 +94,29 @@ impl Exec<'_> {
         loop {
             let state = *self.state(node);
             let storage = &self.core.tables[table as usize];
-            let sees = |tuple: &u32| self.act.snapshot.sees(storage.header(*tuple), &self.core.xacts, self.me);
-            let Some(tuple) = (state.at..state.end).find(sees) else {
+            let sees = |tuple: TupleId| self.act.snapshot.sees(storage.header(tuple), &self.core.xacts, self.me);
+            let version = |root: TupleId| {
+                if !bitmap {
+                    return sees(root).then_some((root, root));
+                }
+                let mut version = (!storage.header(root).heap_only).then_some(root);
+                while let Some(tuple) = version
+                    && !sees(tuple)
+                {
+                    version = storage.next_in_chain(tuple);
+                }
+                version.map(|tuple| (root, tuple))
+            };
+            let Some((root, tuple)) = (state.at..state.end).find_map(version) else {
                 self.state(node).at = state.end;
                 return Ok(Polled::End);
             };
-            self.state(node).at = tuple;
+            self.state(node).at = root;
             self.bind(slot, Slot::Tuple { table, tuple });
             let passes = self.passes(filter)?;
-            self.state(node).at = tuple + 1;
+            self.state(node).at = root + 1;
             if passes {
+                self.watch_order(node, &[slot]);
                 return Ok(Polled::Row);
             }
         }
@@ -133,6 +151,7 @@ impl Exec<'_> {
                 let passes = self.passes(filter)?;
                 self.state(node).at = at + 1;
                 if passes {
+                    self.watch_order(node, &[slot]);
                     return Ok(Polled::Row);
                 }
             }

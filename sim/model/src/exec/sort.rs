@@ -35,6 +35,35 @@ pub(super) fn order_keys(keys: &[SortKey], left: &[Value], right: &[Value]) -> O
     orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
+/// What tells the order of sorted rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    ByKeys,
+    /// Rows with equal keys stay as they came, or nobody asks.
+    AsTheyCame,
+    /// PostgreSQL's sort leaves rows with equal keys as they came only where there are few, or they are in order already. Source:
+    /// `sort_template.h`.
+    ByChance,
+}
+
+/// How many rows are sorted by insertion.
+const FEW: usize = 7;
+
+fn sort_places(places: &mut [u32], watched: bool, order: impl Fn(&u32, &u32) -> Ordering) -> Told {
+    if !watched {
+        places.sort_by(order);
+        return Told::AsTheyCame;
+    }
+    let in_order = places.is_sorted_by(|left, right| order(left, right).is_le());
+    places.sort_by(&order);
+    let ties = places.windows(2).any(|pair| order(&pair[0], &pair[1]).is_eq());
+    match ties {
+        false => Told::ByKeys,
+        true if in_order || places.len() < FEW => Told::AsTheyCame,
+        true => Told::ByChance,
+    }
+}
+
 /// Whether all keys are columns: they need not be evaluated, but can be read where they stand.
 fn are_columns(keys: &[SortKey]) -> bool {
     keys.iter().all(|key| matches!(key.expr, Expr::Column { .. }))
@@ -109,8 +138,9 @@ impl Exec<'_> {
             return;
         }
         let mut places = std::mem::take(&mut self.act.sorts[place].places);
+        let watched = self.query.order.sort == Some(node) && self.core.session(self.me).message.is_some();
         let sorted = &self.act.sorts[place];
-        if are_columns(keys) {
+        let told = if are_columns(keys) {
             // A column of no slot of these rows is one of the query around: the same for all.
             let columns: SmallVec<[(&SortKey, usize, usize); 4]> = keys
                 .iter()
@@ -125,16 +155,19 @@ impl Exec<'_> {
             let value = |row: u32, number: usize, column: usize| {
                 self.slot_value(sorted.slots[row as usize * slots.len() + number], column)
             };
-            places.sort_by(|left, right| {
+            let order = |left: &u32, right: &u32| {
                 let mut orders = columns.iter().map(|(key, number, column)| {
                     order_key(key, value(*left, *number, *column), value(*right, *number, *column))
                 });
                 orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-            });
+            };
+            sort_places(&mut places, watched, order)
         } else {
             let of = |row: &u32| &sorted.keys[*row as usize * keys.len()..(*row as usize + 1) * keys.len()];
-            places.sort_by(|left, right| order_keys(keys, of(left), of(right)));
-        }
+            sort_places(&mut places, watched, |left, right| order_keys(keys, of(left), of(right)))
+        };
+        self.act.order.told |= told == Told::ByKeys;
+        self.act.order.open |= told == Told::ByChance;
         self.act.sorts[place].places = places;
     }
 }

@@ -60,6 +60,7 @@ fn query(kind: QueryKind, mode: TableLockMode, nodes: Vec<Node>, output: Option<
         ctes: vec![],
         onces: 0,
         fails: None,
+        order: RowOrder::default(),
         writes: None,
     };
     Plan { params: vec![INT; params], columns, body: Body::Query(query) }

@@ -198,7 +198,7 @@ impl Server {
 
     /// Adds what became of a statement to the reply.
     fn note(&mut self, me: u16, prepared: Prepared, outcome: Outcome) {
-        if let Err(error) = self.pay(me, &outcome) {
+        if let Err(error) = self.pay(me, &outcome).and_then(|()| self.check_order(me, prepared, &outcome)) {
             let error = self.core.fail_to_compile(me, error);
             return self.note_error(me, error);
         }
@@ -228,6 +228,17 @@ impl Server {
             Error::too_much(format_args!("a message that reads, keeps and returns more than {UNITS} rows and values"))
         };
         left.map(|_| ()).ok_or_else(too_much)
+    }
+
+    /// Rows are shown in their order: it must be PostgreSQL's.
+    fn check_order(&self, me: u16, prepared: Prepared, outcome: &Outcome) -> Result<(), Error> {
+        let is_open = || self.core.session(me).activation_ref().is_some_and(|activation| !activation.shows_order());
+        match (self.order_left_open_by(prepared), outcome) {
+            (Some((construct, limited)), Outcome::Done(answer)) if (limited || answer.rows.len() > 1) && is_open() => {
+                Err(Error::refused(format_args!("rows in an order that the planner chooses, because of {construct}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn note_error(&mut self, me: u16, error: Error) {
