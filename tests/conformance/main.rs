@@ -41,7 +41,9 @@ specs! {
         deadlock
         deadlock_by_upgrade
         delete_and_insert_again
+        durations_of_settings
         failed_transaction
+        failed_transaction_and_grammar
         first_column_of_an_index
         foreign_key_actions
         foreign_keys_share_the_key
@@ -58,6 +60,7 @@ specs! {
         on_conflict_under_repeatable_read
         partial_unique_index
         prepared_transactions
+        recheck_keeps_the_subquerys_row
         recheck_sees_a_moved_key
         repeatable_read_lost_update
         row_holders_in_their_order
@@ -65,11 +68,13 @@ specs! {
         row_queue
         row_queue_of_a_row_that_goes
         savepoints
+        sequence_of_a_column
         sequences_do_not_roll_back
         settings_of_a_transaction
         skip_locked
         snapshot_of_each_statement
         snapshot_xmax_is_not_the_next_id
+        subquery_is_run_once
         table_locks
         truncate_restarts_what_it_says
         truncate_waits_and_empties_old_snapshots
@@ -85,5 +90,7 @@ specs! {
     }
     refused {
         deferred_foreign_keys by "DEFERRABLE"
+        errs_behind_a_table_lock by "a statement that errs, and might wait for a table before"
+        recheck_of_an_inequality by "a subquery in WHERE that may find other rows"
     }
 }

@@ -20,6 +20,9 @@ const LIMIT_EXCEEDED: &str = "54000";
 /// How a refusal begins.
 const REFUSAL: &str = "the model does not support";
 
+/// How the refusal of a text begins that the parser cannot read.
+pub(crate) const UNREADABLE: &str = "what its parser cannot read, or is no SQL:";
+
 impl Error {
     /// An error with PostgreSQL's code and message.
     #[cold]
@@ -38,6 +41,18 @@ impl Error {
     #[cold]
     pub(crate) fn too_much(what: impl fmt::Display) -> Self {
         Self::new(LIMIT_EXCEEDED, format!("{REFUSAL} {what}"))
+    }
+
+    /// The error of a statement in a failed transaction block.
+    pub(crate) fn aborted() -> Self {
+        Self::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+    }
+
+    /// Whether PostgreSQL finds it before it looks at what names mean, or the model cannot say whether it does.
+    pub(crate) fn is_of_grammar(&self) -> bool {
+        let beginnings = ["syntax error", "unterminated", "LIMIT #,#", "subquery in FROM must", "VALUES in FROM must"];
+        self.sqlstate == "42601" && beginnings.iter().any(|beginning| self.message.starts_with(beginning))
+            || self.is_refusal() && self.message[REFUSAL.len() + 1..].starts_with(UNREADABLE)
     }
 
     /// Whether the model refused, where PostgreSQL might have gone on. PostgreSQL has errors of its own with these codes.

@@ -236,6 +236,10 @@ impl Text<'_> {
             Expr::ServerCall { function, args } => format!("{function:?}({})", self.exprs(args)),
             Expr::NextVal(sequence) => format!("nextval({})", self.catalog.sequence(*sequence).name),
             Expr::Once { number: _, expr } => self.expr(expr),
+            Expr::Rechecked { same, asked, doubtful: _ } => {
+                let asked = asked.as_ref().map_or(String::new(), |expr| format!(" or doubtfully {}", self.expr(expr)));
+                format!("same [{}]{asked}", self.exprs(same))
+            }
             Expr::Subquery { kind, root, output: _, column: _ } => match kind {
                 SubqueryKind::Exists { negated } => format!("{}exists n{root}", not(*negated)),
                 SubqueryKind::Scalar => format!("scalar n{root}"),

@@ -83,6 +83,10 @@
 //! - [`Server::keep`] forgets dead row versions; until then they are kept. Transaction ids have 32 bits between two [`Server::keep`].
 //! - `pg_sleep` is refused where another session's timeout passes meanwhile, and beyond a minute.
 //! - `idle_in_transaction_session_timeout` can be set and has no effect: time passes only while a statement waits, for no session that stands still.
+//! - A row that was waited for is checked again as PostgreSQL does, also where its condition has a subquery that PostgreSQL makes a join of. It is
+//!   refused where it would matter which of several rows of the subquery had been found for the old version.
+//! - A statement that cannot be compiled and names a table for which it would have to wait is refused: a server waits first, and then looks at the table
+//!   as it is by then. So is a name of more than 63 bytes in a message, which a server cuts off with a notice.
 //! - Foreign keys are those of CREATE TABLE. DEFERRABLE, MATCH FULL and PARTIAL, columns of different types (but for integers without ON UPDATE CASCADE)
 //!   and foreign keys in ALTER TABLE are refused.
 //! - A statement has a budget of 4 million rows that it reads and values that it keeps; comparisons, long texts and large arrays and documents

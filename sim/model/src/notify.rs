@@ -29,7 +29,8 @@ pub(crate) enum Listening {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mailbox {
     channels: Vec<SmolStr>,
-    /// Sent, in order, but this session was in a transaction.
+    /// Sent, in order, on whatever channel, while this session was in a transaction and listened to any. It picks out what it wants when it reads
+    /// them: a LISTEN of that transaction brings what was sent before it.
     held: Vec<Notification>,
     arrived: Vec<Notification>,
 }
@@ -109,12 +110,16 @@ impl Core {
         if outbox.listens.is_empty() && outbox.notifies.is_empty() {
             return;
         }
+        let mailbox = &mut self.session_mut(me).mailbox;
         for listening in outbox.listens.drain(..) {
-            self.session_mut(me).mailbox.follow(listening);
+            mailbox.follow(listening);
+        }
+        if mailbox.channels.is_empty() {
+            mailbox.held.clear();
         }
         for (channel, payload) in outbox.notifies.drain(..) {
             for session in &mut self.sessions {
-                if session.mailbox.channels.contains(&channel) {
+                if !session.mailbox.channels.is_empty() {
                     let (channel, payload) = (channel.clone(), payload.clone());
                     let mail = Notification { channel, payload, sender: SessionId(u32::from(me)) };
                     session.mailbox.held.push(mail);

@@ -340,6 +340,13 @@ pub(crate) enum Expr {
         number: u16,
         expr: Box<Expr>,
     },
+    /// Of a row whose newest version is bound in place of the one that was found: true if `same` come to the same of both; else what is asked, or
+    /// false; refused where the answer is `doubtful`.
+    Rechecked {
+        same: Vec<Expr>,
+        asked: Option<Box<Expr>>,
+        doubtful: bool,
+    },
     /// A subquery of this statement, run anew for each evaluation.
     Subquery {
         kind: SubqueryKind,

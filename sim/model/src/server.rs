@@ -301,6 +301,7 @@ impl Server {
         assert!(self.core.session(me).waiting.is_none(), "session {me} is at work: its statement is not done");
         let entered = self.core.enter(me);
         let outcome = if let Err(error) = self.refresh(prepared) {
+            let error = self.core.judged(me, &self.statements[prepared.0 as usize].sql, error);
             Outcome::Failed(self.core.fail_to_compile(me, error))
         } else {
             let plan = &self.statements[prepared.0 as usize].plan;
@@ -322,7 +323,10 @@ impl Server {
         let entered = self.core.enter(session.number());
         let outcome = match self.prepare(sql) {
             Ok(prepared) => self.execute(session, prepared, &[]),
-            Err(error) => Outcome::Failed(self.core.fail_to_compile(session.number(), error)),
+            Err(error) => {
+                let error = self.core.judged(session.number(), sql, error);
+                Outcome::Failed(self.core.fail_to_compile(session.number(), error))
+            }
         };
         if entered {
             self.core.leave();
@@ -522,7 +526,7 @@ impl Core {
     pub(crate) fn fail_to_compile(&mut self, me: u16, error: Error) -> Error {
         let failed = self.session(me).transaction.as_ref().is_some_and(|open| open.failed);
         self.fail(me);
-        if failed && error.sqlstate != "42601" { exec::aborted() } else { error }
+        if failed && !error.is_of_grammar() { Error::aborted() } else { error }
     }
 
     fn disconnect(&mut self, me: u16) {

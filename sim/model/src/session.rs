@@ -20,6 +20,7 @@ use crate::plan::{Isolation, Plan, TableLockMode, TransactionModes};
 use crate::sequence::Sequence;
 use crate::server::{Core, Prepared};
 use crate::settings::Settings;
+use crate::types::Type;
 
 /// What a transaction is ended by. Source: PostgreSQL, the block states of xact.c.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,12 +53,21 @@ pub(crate) struct Session {
     /// The message of statements that it is working on.
     pub(crate) message: Option<Message>,
     /// By PREPARE: name and text.
-    pub(crate) prepared: Vec<(SmolStr, SmolStr)>,
+    pub(crate) prepared: Vec<NamedStatement>,
     /// See [`crate::Server::poison`].
     pub(crate) poisons: bool,
     pub(crate) mailbox: Mailbox,
     /// What the client was told beside answers, and has not fetched.
     pub(crate) notices: Vec<Notice>,
+}
+
+/// What PREPARE has named.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedStatement {
+    pub(crate) name: SmolStr,
+    pub(crate) sql: SmolStr,
+    /// Of its rows, when it was prepared: they stay these.
+    pub(crate) columns: Vec<(SmolStr, Type)>,
 }
 
 /// A statement that waits, or has paused.

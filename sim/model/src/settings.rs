@@ -183,10 +183,9 @@ impl Settings {
 }
 
 /// A duration as SHOW tells it: in the largest unit that divides it. Source: PostgreSQL, src/backend/utils/misc/guc.c,
-/// `convert_int_from_base_unit`; these settings count milliseconds, and what is less is rounded, half of one to the even one.
+/// `convert_int_from_base_unit`; these settings count milliseconds.
 fn shown(microseconds: i64) -> SmolStr {
-    let (whole, rest) = (microseconds / 1_000, microseconds % 1_000);
-    let milliseconds = whole + i64::from(rest > 500 || rest == 500 && whole % 2 == 1);
+    let milliseconds = microseconds / 1_000;
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
     match units.into_iter().find(|(unit, _)| milliseconds % unit == 0) {
         Some((unit, name)) if milliseconds > 0 => SmolStr::new(format!("{}{name}", milliseconds / unit)),
@@ -204,26 +203,65 @@ pub(crate) fn unknown(name: &str) -> Error {
     Error::new("42704", format!("unrecognized configuration parameter \"{name}\""))
 }
 
-/// A duration as SET takes it: milliseconds, or a number with a unit.
+/// A duration as SET takes it: milliseconds, or a number with a unit. What is kept is what SHOW tells, so it is read without losing anything.
+/// Source: PostgreSQL, src/backend/utils/misc/guc.c, `parse_int`, `convert_to_base_unit`, `parse_and_validate_value`.
 fn microseconds(name: &str, value: &str) -> Result<i64, Error> {
-    let value = value.trim();
-    let digits = value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
-    let unit = match value[digits.len()..].trim() {
-        "us" => Some(1),
-        "" | "ms" => Some(1_000),
-        "s" => Some(1_000_000),
-        "min" => Some(60_000_000),
-        "h" => Some(3_600_000_000),
-        "d" => Some(86_400_000_000),
-        _ => None,
-    };
-    let amount = digits.parse::<i64>().ok();
-    let product = amount.zip(unit).and_then(|(amount, unit): (i64, i64)| amount.checked_mul(unit));
-    if let Some(below) = product.filter(|product| *product <= -1_000) {
-        let range = format!("is outside the valid range for parameter \"{name}\" (0 .. 2147483647)");
-        return Err(Error::new("22023", format!("{} ms {range}", below / 1_000)));
+    let invalid = || Error::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""));
+    let text = value.trim_start();
+    let end = text.find(|letter: char| !matches!(letter, '0'..='9' | '+' | '-' | '.')).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    let plain = digits.trim_start_matches(['+', '-']);
+    let octal = plain.len() > 1 && plain.starts_with('0') && !plain.contains('.');
+    if octal || rest.starts_with(['x', 'X', 'e', 'E']) {
+        return Err(Error::refused(format_args!("the number {value} as the value of {name}")));
     }
-    product
-        .filter(|product| *product >= 0)
-        .ok_or_else(|| Error::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")))
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole: i64 = match whole {
+        "" | "+" | "-" if !fraction.is_empty() => 0,
+        whole => whole.parse().map_err(|_| invalid())?,
+    };
+    if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(invalid());
+    }
+    let unit: i64 = match rest.trim() {
+        "us" => 1,
+        "" | "ms" => 1_000,
+        "s" => 1_000_000,
+        "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return Err(invalid()),
+    };
+    let more = parts_of(fraction, unit)
+        .ok_or_else(|| Error::refused(format_args!("the fraction {value} as the value of {name}")))?;
+    let more = if digits.starts_with('-') { -more } else { more };
+    let amount = whole.checked_mul(unit).and_then(|amount| amount.checked_add(more)).ok_or_else(invalid)?;
+    let milliseconds = milliseconds(amount);
+    if i32::try_from(milliseconds).is_err() {
+        return Err(invalid());
+    }
+    let least = i64::from(name == "deadlock_timeout");
+    if milliseconds < least {
+        let message =
+            format!("{milliseconds} ms is outside the valid range for parameter \"{name}\" ({least} .. {})", i32::MAX);
+        return Err(Error::new("22023", message));
+    }
+    Ok(milliseconds * 1_000)
+}
+
+/// So many digits of a unit; none: not a whole number of microseconds.
+fn parts_of(fraction: &str, unit: i64) -> Option<i64> {
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() {
+        return Some(0);
+    }
+    let (amount, scale) = (fraction.parse::<i64>().ok()?, 10_i64.checked_pow(u32::try_from(fraction.len()).ok()?)?);
+    let product = amount.checked_mul(unit)?;
+    (product % scale == 0).then_some(product / scale)
+}
+
+/// Rounded, half of one to the even one.
+fn milliseconds(microseconds: i64) -> i64 {
+    let (whole, rest) = (microseconds.div_euclid(1_000), microseconds.rem_euclid(1_000));
+    whole + i64::from(rest > 500 || rest == 500 && whole % 2 != 0)
 }

@@ -201,7 +201,13 @@ impl Builder<'_> {
         {
             return Ok(self.regclass_literal(&name.clone())?.expr);
         }
-        refuse_if(ty == REGCLASS && arg.ty == UNKNOWN, "regclass of anything but a literal")?;
+        if ty == REGCLASS
+            && let (TEXT, Expr::Const(Value::Text(name))) = (arg.ty, &arg.expr)
+        {
+            // Of `pg_get_serial_sequence`, which is known.
+            return Ok(self.regclass_literal(&name.clone())?.expr);
+        }
+        refuse_if(ty == REGCLASS && matches!(arg.ty, UNKNOWN | TEXT), "regclass of anything but a literal")?;
         let found = self.try_coerce(arg, ty, Cast::Implicit)?;
         Ok(found.expect("a signature is chosen because its arguments can be cast"))
     }

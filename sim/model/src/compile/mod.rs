@@ -20,6 +20,7 @@ mod once;
 pub(crate) mod operator;
 mod order;
 mod query;
+mod recheck;
 mod scope;
 mod select;
 mod sequence;

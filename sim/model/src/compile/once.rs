@@ -1,5 +1,7 @@
 //! What comes to the same for every row of a statement, parameters and what pure functions make of them, and subqueries that read
-//! nothing of the query around them, is evaluated once. In PostgreSQL these are `InitPlan`s and constants folded when planning.
+//! nothing of the query around them, is evaluated once. In PostgreSQL these are `InitPlan`s and constants folded when planning. A subquery
+//! is that also where it locks rows or calls `nextval`: it is not run again. Where one stands behind IN, its rows are kept instead: in PostgreSQL it is hashed,
+//! sorted or materialized.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +12,8 @@ use crate::plan::{Expr, Node, NodeId, SlotId, SubqueryKind};
 /// Wraps them, and says how many there are.
 pub(super) fn mark(nodes: &mut [Node]) -> u16 {
     let constant = constant_subqueries(nodes);
-    let mut marks = Marks { constant, subqueries: BTreeMap::new(), next: 0 };
+    let with_effects = constant.iter().copied().filter(|root| has_effects(*root, nodes)).collect();
+    let mut marks = Marks { constant, with_effects, subqueries: BTreeMap::new(), next: 0 };
     for node in nodes {
         for expr in node_children_mut(node).0 {
             marks.visit(expr);
@@ -35,7 +38,8 @@ fn find(expr: &Expr, nodes: &[Node], found: &mut BTreeSet<NodeId>) {
         let (mut reads, mut binds) = (BTreeSet::new(), BTreeSet::new());
         collect_node(*root, nodes, &mut reads);
         outputs(expr, nodes, &mut reads);
-        if is_repeatable(*root, nodes, &mut binds) && reads.is_subset(&binds) {
+        collect_bound(*root, nodes, &mut binds);
+        if reads.is_subset(&binds) {
             found.insert(*root);
         }
     }
@@ -67,11 +71,18 @@ fn outputs_below(id: NodeId, nodes: &[Node], found: &mut BTreeSet<SlotId>) {
     }
 }
 
-/// Whether nothing below a node writes, locks, or calls what may differ from one time to the next; collects the slots that are bound.
-fn is_repeatable(id: NodeId, nodes: &[Node], binds: &mut BTreeSet<SlotId>) -> bool {
+/// The slots that are read below a node and are bound elsewhere: those of the queries around it.
+pub(super) fn reads_outside(root: NodeId, nodes: &[Node]) -> BTreeSet<SlotId> {
+    let (mut reads, mut binds) = (BTreeSet::new(), BTreeSet::new());
+    collect_node(root, nodes, &mut reads);
+    collect_bound(root, nodes, &mut binds);
+    reads.difference(&binds).copied().collect()
+}
+
+/// The slots that are bound below a node.
+fn collect_bound(id: NodeId, nodes: &[Node], binds: &mut BTreeSet<SlotId>) {
     let node = &nodes[usize::from(id)];
     match node {
-        Node::LockRows { .. } | Node::Insert { .. } | Node::Update { .. } | Node::Delete { .. } => return false,
         Node::Values { slot, .. }
         | Node::SeqScan { slot, .. }
         | Node::IndexScan { slot, .. }
@@ -88,21 +99,47 @@ fn is_repeatable(id: NodeId, nodes: &[Node], binds: &mut BTreeSet<SlotId>) -> bo
         | Node::Filter { .. }
         | Node::Sort { .. }
         | Node::Distinct { .. }
-        | Node::Limit { .. } => {}
+        | Node::Limit { .. }
+        | Node::LockRows { .. }
+        | Node::Insert { .. }
+        | Node::Update { .. }
+        | Node::Delete { .. } => {}
     }
     let (exprs, inputs) = node_children(node);
-    exprs.into_iter().all(|expr| repeats(expr, nodes, binds))
-        && inputs.into_iter().all(|input| is_repeatable(input, nodes, binds))
+    for expr in exprs {
+        collect_bound_in(expr, nodes, binds);
+    }
+    for input in inputs {
+        collect_bound(input, nodes, binds);
+    }
 }
 
-fn repeats(expr: &Expr, nodes: &[Node], binds: &mut BTreeSet<SlotId>) -> bool {
+fn collect_bound_in(expr: &Expr, nodes: &[Node], binds: &mut BTreeSet<SlotId>) {
+    if let Expr::Subquery { root, .. } = expr {
+        collect_bound(*root, nodes, binds);
+    }
+    for child in expr_children(expr) {
+        collect_bound_in(child, nodes, binds);
+    }
+}
+
+/// Whether running a subquery again may lock other rows, or gives what may differ from one time to the next.
+fn has_effects(id: NodeId, nodes: &[Node]) -> bool {
+    let node = &nodes[usize::from(id)];
+    let (exprs, inputs) = node_children(node);
+    matches!(node, Node::LockRows { .. })
+        || exprs.into_iter().any(|expr| has_effect(expr, nodes))
+        || inputs.into_iter().any(|input| has_effects(input, nodes))
+}
+
+fn has_effect(expr: &Expr, nodes: &[Node]) -> bool {
     let itself = match expr {
-        Expr::ServerCall { function, .. } => is_stable(*function),
-        Expr::NextVal(_) => false,
-        Expr::Subquery { root, .. } => is_repeatable(*root, nodes, binds),
-        _ => true,
+        Expr::ServerCall { function, .. } => !is_stable(*function),
+        Expr::NextVal(_) => true,
+        Expr::Subquery { root, .. } => has_effects(*root, nodes),
+        _ => false,
     };
-    itself && expr_children(expr).into_iter().all(|child| repeats(child, nodes, binds))
+    itself || expr_children(expr).into_iter().any(|child| has_effect(child, nodes))
 }
 
 /// Whether a function gives the same throughout a statement.
@@ -119,6 +156,8 @@ fn is_stable(function: ServerFunction) -> bool {
 
 struct Marks {
     constant: BTreeSet<NodeId>,
+    /// Those of them that are not to be run again.
+    with_effects: BTreeSet<NodeId>,
     /// A condition that is asked again after a wait is a copy: its subquery keeps its result.
     subqueries: BTreeMap<NodeId, u16>,
     next: u16,
@@ -133,8 +172,20 @@ impl Marks {
             *expr = Expr::Once { number, expr: Box::new(inner) };
             return;
         }
+        self.keep_rows(expr);
         for child in expr_children_mut(expr) {
             self.visit(child);
+        }
+    }
+
+    /// The rows that something is held against for each row outside are one array.
+    fn keep_rows(&mut self, expr: &mut Expr) {
+        if let Expr::Subquery { kind: SubqueryKind::AnyAll { op, left, all }, root, output, column } = expr
+            && self.with_effects.contains(root)
+        {
+            let rows = Expr::Subquery { kind: SubqueryKind::Array, root: *root, output: *output, column: *column };
+            let left = std::mem::replace(&mut **left, Expr::Param(0));
+            *expr = Expr::AnyAll { op: *op, left: Box::new(left), array: Box::new(rows), all: *all };
         }
     }
 
@@ -150,7 +201,10 @@ impl Marks {
 
     fn is_constant(&self, expr: &Expr) -> bool {
         let itself = match expr {
-            Expr::Column { .. } | Expr::NextVal(_) | Expr::Subquery { kind: SubqueryKind::AnyAll { .. }, .. } => false,
+            Expr::Column { .. }
+            | Expr::NextVal(_)
+            | Expr::Rechecked { .. }
+            | Expr::Subquery { kind: SubqueryKind::AnyAll { .. }, .. } => false,
             Expr::ServerCall { function, .. } => is_stable(*function),
             Expr::Subquery { root, .. } => self.constant.contains(root),
             _ => true,

@@ -151,12 +151,6 @@ impl Builder<'_> {
         self.node(Node::LockRows { input, targets, recheck })
     }
 
-    /// The conditions that read one of `slots`: what a changed row must pass again.
-    pub(super) fn touching(&self, quals: &[Expr], slots: &[SlotId]) -> Vec<Expr> {
-        let reads = |qual: &&Expr| visit::slots(qual, &self.nodes).iter().any(|slot| slots.contains(slot));
-        quals.iter().filter(reads).cloned().collect()
-    }
-
     /// LIMIT and OFFSET.
     pub(super) fn limited(
         &mut self,

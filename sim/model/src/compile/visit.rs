@@ -17,6 +17,7 @@ macro_rules! children {
                 Expr::Not(expr) | Expr::IsNull { expr, .. } | Expr::IsBool { expr, .. } | Expr::Once { expr, .. } => vec![expr],
                 Expr::IsDistinct { left, right, .. } | Expr::Compare { left, right, .. } => vec![left, right],
                 Expr::AnyAll { left, array, .. } => vec![left, array],
+                Expr::Rechecked { same, asked, .. } => same.$iter().chain(asked.$as_deref()).collect(),
                 Expr::Case { arms, otherwise } => {
                     let mut all: Vec<&'a $($mutable)? Expr> = Vec::new();
                     for (condition, result) in arms.$iter() {

@@ -162,6 +162,7 @@ impl Exec<'_> {
                 Ok(Some((order(&left, &right) != Ordering::Equal) != *negated))
             }
             Expr::AnyAll { op, left, array, all } => self.any_all(*op, left, array, *all),
+            Expr::Rechecked { same, asked, doubtful } => self.rechecked(same, asked.as_deref(), *doubtful),
             Expr::Subquery { kind: SubqueryKind::Exists { negated }, root, .. } => {
                 let exists = self.subquery(*root, |_| Ok(Some(())))?.is_some();
                 Ok(Some(exists != *negated))
@@ -357,6 +358,26 @@ impl Exec<'_> {
         };
         self.act.memo.next = next + 1;
         Ok(value)
+    }
+
+    /// See [`Expr::Rechecked`].
+    #[cold]
+    fn rechecked(&mut self, same: &[Expr], asked: Option<&Expr>, doubtful: bool) -> Result<Option<bool>, Interrupt> {
+        let newest = same.iter().map(|expr| self.eval(expr)).collect::<Result<Vec<Value>, Interrupt>>()?;
+        self.exchange_versions();
+        let found = same.iter().map(|expr| self.eval(expr)).collect::<Result<Vec<Value>, Interrupt>>();
+        self.exchange_versions();
+        if found?.iter().zip(&newest).all(|(left, right)| order(left, right) == Ordering::Equal) {
+            return Ok(Some(true));
+        }
+        let Some(asked) = asked else { return Ok(Some(false)) };
+        let truth = self.test(asked)? == Some(true);
+        if truth == doubtful {
+            let message =
+                "a subquery in WHERE that may find other rows for the newest version of a row that was waited for";
+            return Err(Error::refused(message).into());
+        }
+        Ok(Some(truth))
     }
 
     /// Whether the newest version of a row that was waited for still qualifies.

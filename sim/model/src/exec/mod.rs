@@ -207,6 +207,8 @@ pub(crate) struct Activation {
     foreign: foreign_key::Queue,
     /// It is a check under REPEATABLE READ: it reads what is committed now, and fails where it would write what the transaction does not see.
     latest: bool,
+    /// Slots whose row had a newer version: what was bound, and what is bound in its place.
+    replaced: Vec<(SlotId, Slot, TupleId)>,
     /// The row that it waits for, and who was changing it.
     waited_for: Option<(TableId, TupleId, Option<Xid>)>,
     budget: Budget,
@@ -277,6 +279,7 @@ impl Activation {
         }
         self.foreign.clear();
         self.latest = false;
+        self.replaced.clear();
         self.waited_for = None;
         self.budget = Budget::default();
         self.order = Order { open: query.order.always, told: false };
@@ -302,11 +305,6 @@ pub(crate) struct Exec<'a> {
     me: u16,
 }
 
-/// The error of a statement in a failed transaction block.
-pub(crate) fn aborted() -> Error {
-    Error::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
-}
-
 /// The error of a statement whose `statement_timeout` has passed.
 pub(crate) fn timed_out() -> Error {
     Error::new("57014", "canceling statement due to statement timeout")
@@ -323,7 +321,7 @@ pub(crate) fn start(core: &mut Core, me: u16, plan: &Plan, params: impl FnOnce(&
         return Flow::Failed(Error::new("08P01", message));
     }
     match &core.session(me).transaction {
-        Some(open) if open.failed && !plan.ends_failure() => return Flow::Failed(aborted()),
+        Some(open) if open.failed && !plan.ends_failure() => return Flow::Failed(Error::aborted()),
         Some(_) => {}
         None => {
             let several = core.session(me).message.as_ref().is_some_and(Message::is_of_several);

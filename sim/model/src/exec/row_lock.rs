@@ -11,7 +11,7 @@ use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::footprint::{Access, Lock};
 use crate::lock::LockTag;
 use crate::mvcc::{Holder, Holders, NO_TUPLE, NO_XID, State, TupleId, Xid};
-use crate::plan::{Expr, NodeId, RowLockStrength, RowLockTarget, TableLockMode, WaitPolicy};
+use crate::plan::{Expr, NodeId, RowLockStrength, RowLockTarget, SlotId, TableLockMode, WaitPolicy};
 
 /// What became of asking for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -428,6 +428,39 @@ impl Exec<'_> {
         }
     }
 
+    /// Binds the newest version of a row in place of an older one.
+    pub(super) fn replace(&mut self, slot: SlotId, table: TableId, newest: TupleId) {
+        let old = self.bound(slot);
+        let bound = if let Slot::Tuple { tuple, .. } = old { Some(tuple) } else { None };
+        let known = self.act.replaced.iter_mut().find(|(known, ..)| *known == slot);
+        match known {
+            // It is replaced once more: the one that was found stays the one that was found.
+            Some((_, _, latest)) if Some(*latest) == bound => *latest = newest,
+            Some(known) => *known = (slot, old, newest),
+            None => self.act.replaced.push((slot, old, newest)),
+        }
+        self.bind(slot, Slot::Tuple { table, tuple: newest });
+    }
+
+    /// Binds the versions that were found in place of the newest, or takes that back.
+    pub(super) fn exchange_versions(&mut self) {
+        for at in 0..self.act.replaced.len() {
+            let (slot, found, newest) = self.act.replaced[at];
+            match (self.bound(slot), found) {
+                (Slot::Tuple { table, tuple }, _) if tuple == newest => {
+                    self.bind(slot, found);
+                    self.act.replaced[at] = (slot, Slot::Tuple { table, tuple }, NO_TUPLE);
+                }
+                (now, Slot::Tuple { tuple, .. }) if newest == NO_TUPLE => {
+                    self.bind(slot, found);
+                    self.act.replaced[at] = (slot, now, tuple);
+                }
+                // Of a row before this one.
+                _ => {}
+            }
+        }
+    }
+
     /// Locks one table's row; false: the row is to be left out.
     fn lock_target(&mut self, node: NodeId, target: &RowLockTarget) -> Result<bool, Interrupt> {
         let Some(tuple) = self.tuple(target.slot) else { return Ok(true) };
@@ -440,7 +473,7 @@ impl Exec<'_> {
         let Ok(newest) = self.lock_newest(target.table, tuple, target.strength, target.wait, true)? else {
             return Ok(false);
         };
-        self.bind(target.slot, Slot::Tuple { table: target.table, tuple: newest });
+        self.replace(target.slot, target.table, newest);
         self.state(node).flag = true;
         Ok(true)
     }

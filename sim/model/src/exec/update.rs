@@ -95,7 +95,7 @@ impl Exec<'_> {
         let old = self.tuple(target).expect("the target is a tuple");
         match self.lock_newest(table, old, strength, WaitPolicy::Block, false)? {
             Ok(newest) => {
-                self.bind(target, Slot::Tuple { table, tuple: newest });
+                self.replace(target, table, newest);
                 self.state(node).stage = Stage::Recheck;
             }
             Err(_) => self.state(node).stage = Stage::Input,

@@ -22,7 +22,12 @@ fn done(tag: CommandTag) -> Answer {
 pub(crate) fn columns_of(expr: &Expr, each: &mut dyn FnMut(ColumnId)) {
     match expr {
         Expr::Column { slot: OWN_ROW, column } => each(*column),
-        Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) | Expr::Subquery { .. } => {}
+        Expr::Const(_)
+        | Expr::Param(_)
+        | Expr::Column { .. }
+        | Expr::NextVal(_)
+        | Expr::Subquery { .. }
+        | Expr::Rechecked { .. } => {}
         Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts) | Expr::Array(parts) => {
             for part in parts {
                 columns_of(part, each);

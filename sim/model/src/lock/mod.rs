@@ -156,6 +156,11 @@ impl Locks {
         false
     }
 
+    /// Whether a table lock would have to be waited for.
+    pub(crate) fn keeps_out(&self, session: u16, table: TableId, mode: TableLockMode) -> bool {
+        !self.can_have(session, LockTag::Table(table), mode, self.waiters.len())
+    }
+
     /// Releases the table locks that a session got after its first `keep`.
     pub(crate) fn release_tables(&mut self, session: u16, keep: usize) {
         while self.held[usize::from(session)].len() > keep {

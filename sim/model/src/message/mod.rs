@@ -23,7 +23,7 @@ use crate::server::{CommandTag, Core, Outcome, Prepared, Server, SessionId};
 use crate::session::Block;
 use crate::types::{Scalar, Type, Value};
 
-pub(crate) use piece::Piece;
+pub(crate) use piece::{Piece, words};
 pub(crate) use poison::Poison;
 pub use touch::Touch;
 
@@ -243,7 +243,9 @@ impl Server {
 
     fn note_error(&mut self, me: u16, error: Error) {
         if let Some(message) = &mut self.core.session_mut(me).message {
-            message.reply.error = Some(error);
+            // All of a message is parsed before anything of it is done: what cannot be read may be what PostgreSQL errs with.
+            let unreadable = message.pieces[message.next..].iter().find_map(Piece::unreadable);
+            message.reply.error = Some(unreadable.cloned().unwrap_or(error));
         }
     }
 }

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::error::Error;
+use crate::error::{Error, UNREADABLE};
 use crate::parse::{self, Reader};
 
 /// A statement of a message.
@@ -30,6 +30,12 @@ pub(crate) enum Piece {
     },
 }
 
+impl Piece {
+    pub(super) fn unreadable(&self) -> Option<&Error> {
+        if let Self::Unreadable(_, error) = self { Some(error) } else { None }
+    }
+}
+
 /// An argument of EXECUTE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Literal {
@@ -38,9 +44,20 @@ pub(crate) enum Literal {
     Text(String),
 }
 
+/// What is longer is cut off, with a notice.
+const NAME_MAX: usize = 63;
+
 /// The statements of a message, none of them compiled yet.
 pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, Error> {
-    parse::split(sql)?.into_iter().map(piece).collect()
+    let texts = parse::split(sql)?;
+    for token in texts.iter().map(|text| parse::tokens(text)).collect::<Result<Vec<_>, Error>>()?.iter().flatten() {
+        if let Token::Word(word) = &token.token
+            && word.value.len() > NAME_MAX
+        {
+            return Err(Error::refused(format_args!("a name of more than {NAME_MAX} bytes: {}", word.value)));
+        }
+    }
+    texts.into_iter().map(piece).collect()
 }
 
 fn piece(text: &str) -> Result<Piece, Error> {
@@ -73,11 +90,7 @@ fn unsure(text: &str, error: Error) -> Error {
         return error;
     }
     let words: Vec<&str> = text.split_whitespace().take(3).collect();
-    Error::refused(format_args!(
-        "what its parser cannot read, or is no SQL: {} .. ({})",
-        words.join(" "),
-        error.message
-    ))
+    Error::refused(format_args!("{UNREADABLE} {} .. ({})", words.join(" "), error.message))
 }
 
 fn prepare(reader: &mut Reader<'_>, text: &str) -> Result<Option<Piece>, Error> {
@@ -146,7 +159,7 @@ fn create_as(reader: &mut Reader<'_>, text: &str) -> Option<Piece> {
 }
 
 /// The words of a statement that are no quoted text: names, in lower case unless they are quoted.
-pub(super) fn words(tokens: &[TokenWithSpan]) -> Vec<SmolStr> {
+pub(crate) fn words(tokens: &[TokenWithSpan]) -> Vec<SmolStr> {
     let word = |token: &TokenWithSpan| match &token.token {
         Token::Word(word) if word.quote_style.is_some() => Some(word.value.as_str().into()),
         Token::Word(word) => Some(word.value.to_lowercase().into()),

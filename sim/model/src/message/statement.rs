@@ -2,10 +2,13 @@
 
 use smol_str::SmolStr;
 
+use super::Touch;
 use super::piece::{Literal, Piece};
 use crate::error::Error;
+use crate::mvcc::Snapshot;
 use crate::parse;
 use crate::server::{Outcome, Prepared, Server, SessionId};
+use crate::session::NamedStatement;
 use crate::types::text::{parse as read, quote_name, type_name};
 use crate::types::{Type, Value};
 
@@ -44,7 +47,7 @@ impl Server {
             }
             Err(error) => match self.poisoned(me, text, &error).filter(|_| error.is_refusal()) {
                 Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
-                None => Err(error),
+                None => Err(self.core.judged(me, text, error)),
             },
         }
     }
@@ -63,32 +66,48 @@ impl Server {
     /// A failed transaction takes none of these.
     fn refuse_in_failed(&self, me: u16) -> Result<(), Error> {
         let failed = self.core.session(me).transaction.as_ref().is_some_and(|open| open.failed);
-        if failed { Err(crate::exec::aborted()) } else { Ok(()) }
+        if failed { Err(Error::aborted()) } else { Ok(()) }
+    }
+
+    /// PREPARE and DEALLOCATE take a snapshot, though they read nothing. Source: PostgreSQL, `PlannedStmtRequiresSnapshot`.
+    fn take_snapshot_for_nothing(&mut self, me: u16) {
+        if self.core.session(me).transaction.is_some() {
+            self.core.take_snapshot(me, &mut Snapshot::default());
+            if self.core.transaction(me).isolation.keeps_snapshot() {
+                self.core.touch = Touch::everything();
+            }
+        }
     }
 
     /// PREPARE: the statement is the session's, and outlives its transaction.
     fn prepare_named(&mut self, me: u16, name: &SmolStr, types: &[String], sql: &SmolStr) -> Result<(), Error> {
         self.refuse_in_failed(me)?;
+        self.take_snapshot_for_nothing(me);
         let prepared = self.prepare(sql)?;
         let inferred = self.params(prepared).to_vec();
         let same = |(ty, declared): (&Type, &String)| type_name(*ty) == *declared || short_name(*ty) == *declared;
         if types.len() > inferred.len() || !inferred.iter().zip(types).all(same) {
             return Err(Error::refused("PREPARE with other types than its parameters have by themselves"));
         }
+        let columns = self.columns(prepared).map(|(name, ty)| (name.into(), ty)).collect();
         let known = &mut self.core.session_mut(me).prepared;
-        if known.iter().any(|(other, _)| other == name) {
+        if known.iter().any(|other| other.name == *name) {
             return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
         }
-        known.push((name.clone(), sql.clone()));
+        known.push(NamedStatement { name: name.clone(), sql: sql.clone(), columns });
         Ok(())
     }
 
     fn execute_named(&mut self, me: u16, name: &SmolStr, args: &[Literal]) -> Went {
         self.refuse_in_failed(me)?;
-        let known = self.core.session(me).prepared.iter().find(|(other, _)| other == name);
+        let known = self.core.session(me).prepared.iter().find(|other| other.name == *name);
         let missing = || Error::new("26000", format!("prepared statement \"{name}\" does not exist"));
-        let sql = known.map(|(_, sql)| sql.clone()).ok_or_else(missing)?;
+        let NamedStatement { name: _, sql, columns } = known.cloned().ok_or_else(missing)?;
         let prepared = self.prepare(&sql)?;
+        let same = |(now, before): ((&str, Type), &(SmolStr, Type))| now.0 == before.0 && now.1 == before.1;
+        if self.columns(prepared).len() != columns.len() || !self.columns(prepared).zip(&columns).all(same) {
+            return Err(Error::new("0A000", "cached plan must not change result type"));
+        }
         let types = self.params(prepared).to_vec();
         if types.len() != args.len() {
             return Err(Error::new("42601", format!("wrong number of parameters for prepared statement \"{name}\"")));
@@ -103,9 +122,10 @@ impl Server {
 
     fn deallocate(&mut self, me: u16, name: Option<&SmolStr>) -> Result<(), Error> {
         self.refuse_in_failed(me)?;
+        self.take_snapshot_for_nothing(me);
         let known = &mut self.core.session_mut(me).prepared;
         let before = known.len();
-        known.retain(|(other, _)| name.is_some_and(|name| name != other));
+        known.retain(|other| name.is_some_and(|name| *name != other.name));
         match name {
             Some(name) if known.len() == before => {
                 Err(Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
