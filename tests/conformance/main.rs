@@ -53,6 +53,7 @@ specs! {
         lock_and_read_in_one_statement
         locked_for_update_then_changed
         locked_row_is_not_rechecked
+        locker_has_an_id_after_a_wait
         nowait
         on_conflict_do_nothing_waits
         on_conflict_do_update_waits

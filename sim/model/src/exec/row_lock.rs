@@ -268,6 +268,10 @@ impl Exec<'_> {
         if free {
             return Ok(RowStatus::Free);
         }
+        if follow && matches!(row.has_waited, Some((.., Some(changer))) if Some(changer) != change) {
+            // It goes on as if it had looked at the row before its wait, and has an id before it looks at newer versions.
+            self.core.assign_xid(self.me);
+        }
         let has_waited = row.has_waited == Some((table, tuple, change));
         if status != RowStatus::Held && !has_waited {
             return Ok(status);
