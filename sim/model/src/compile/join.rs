@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 use super::{Builder, visit};
 use crate::catalog::{IndexDef, IndexId, TableId};
 use crate::error::Error;
-use crate::function::Function;
-use crate::function::TableFunction;
+use crate::function::{Function, TableFunction};
 use crate::plan::{CompareOp, CteId, Expr, JoinKind, Node, NodeId, OWN_ROW, SlotId, View};
 
 /// Where the rows of a slot come from.

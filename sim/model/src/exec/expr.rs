@@ -228,7 +228,6 @@ impl Exec<'_> {
     }
 
     /// The value of an expression that has to be computed.
-    #[inline(never)]
     pub(super) fn compute(&mut self, expr: &Expr) -> Result<Value, Interrupt> {
         match expr {
             Expr::Case { arms, otherwise } => {
