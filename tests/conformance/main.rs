@@ -37,6 +37,7 @@ specs! {
     agree {
         advisory_lock_queue
         advisory_locks
+        chained_transactions
         change_behind_those_who_share
         deadlock
         deadlock_by_upgrade
@@ -51,6 +52,7 @@ specs! {
         isolation_inside_a_savepoint
         key_share_follows_the_row
         lock_and_read_in_one_statement
+        lock_beside_an_outer_join
         locked_for_update_then_changed
         locked_row_is_not_rechecked
         locker_has_an_id_after_a_wait

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use crate::error::Error;
 use crate::plan::{ALL_COLUMNS, ColumnId, ColumnSet, Expr, column_set};
 use crate::types::text::quote_name;
-use crate::types::{Scalar, Type};
+use crate::types::{Modifier, Scalar, Type};
 
 /// A table, by number. Numbers are never reused.
 pub(crate) type TableId = u32;
@@ -103,6 +103,8 @@ pub(crate) enum ReferentialAction {
 pub(crate) struct ColumnDef {
     pub(crate) name: SmolStr,
     pub(crate) ty: Type,
+    /// What stands behind the type: `varchar(10)`.
+    pub(crate) modifier: Option<Modifier>,
     pub(crate) not_null: bool,
     pub(crate) default: Option<Expr>,
     /// GENERATED ALWAYS AS IDENTITY: an explicit value is an error (428C9).

@@ -145,12 +145,12 @@ impl Text<'_> {
                 };
                 format!("Limit{}{}", text("limit", limit), text("offset", offset))
             }
-            Node::LockRows { input: _, targets, recheck } => {
+            Node::LockRows { input: _, targets, again } => {
                 let targets: Vec<String> = targets
                     .iter()
                     .map(|target| format!("s{} {:?} {:?}", target.slot, target.strength, target.wait))
                     .collect();
-                format!("LockRows {}{}", targets.join(", "), when("recheck", recheck))
+                format!("LockRows {}{}", targets.join(", "), when("recheck", &again.recheck))
             }
             Node::Insert { input: _, source, table, on_conflict, returning } => {
                 let conflict = on_conflict.as_ref().map_or(String::new(), |conflict| self.conflict(*table, conflict));

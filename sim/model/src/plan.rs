@@ -57,7 +57,7 @@ impl Plan {
     /// Whether a failed transaction block takes it.
     pub(crate) fn ends_failure(&self) -> bool {
         use Utility::{Commit, Prepare, Rollback, RollbackTo};
-        matches!(self.body, Body::Utility(Commit | Prepare(_) | Rollback | RollbackTo(_)))
+        matches!(self.body, Body::Utility(Commit { .. } | Prepare(_) | Rollback { .. } | RollbackTo(_)))
     }
 }
 
@@ -163,7 +163,7 @@ pub(crate) enum Node {
     /// UNION ALL: the inputs in turn, each copied from its slot into `slot`.
     Append { inputs: Vec<(NodeId, SlotId)>, slot: SlotId },
     /// FOR UPDATE and its weaker forms: locks each row's tuple, waits for whoever has it, and re-checks.
-    LockRows { input: NodeId, targets: Vec<RowLockTarget>, recheck: Vec<Expr> },
+    LockRows { input: NodeId, targets: Vec<RowLockTarget>, again: LockedAgain },
     /// Inserts the row in `source`, whose columns are the table's, in their order, defaults filled in.
     Insert {
         input: NodeId,
@@ -214,6 +214,14 @@ pub(crate) struct OnConflict {
 pub(crate) enum ConflictAction {
     Nothing,
     Update { existing: SlotId, set: Vec<(ColumnId, Expr)>, condition: Option<Expr> },
+}
+
+/// What is asked again of rows that were not the newest version.
+#[derive(Debug)]
+pub(crate) struct LockedAgain {
+    pub(crate) recheck: Vec<Expr>,
+    /// Outer joins, inner ones first: where the condition does not hold any more, what the slots were bound to is missing after all.
+    pub(crate) missing: Vec<(Expr, Vec<SlotId>)>,
 }
 
 /// One table of a FOR UPDATE clause.
@@ -390,8 +398,13 @@ pub(crate) enum CompareOp {
 #[derive(Debug)]
 pub(crate) enum Utility {
     Begin(TransactionModes),
-    Commit,
-    Rollback,
+    /// COMMIT and ROLLBACK; `chain`: another transaction like it begins.
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
     Savepoint(SmolStr),
     RollbackTo(SmolStr),
     Release(SmolStr),
@@ -487,8 +500,8 @@ impl Utility {
         !matches!(
             self,
             Self::Begin(_)
-                | Self::Commit
-                | Self::Rollback
+                | Self::Commit { .. }
+                | Self::Rollback { .. }
                 | Self::Savepoint(_)
                 | Self::RollbackTo(_)
                 | Self::Release(_)

@@ -2,7 +2,7 @@
 //!
 //! Source: PostgreSQL's manual, chapter 10; `src/backend/parser/parse_coerce.c`.
 
-use sqlparser::ast::{ArrayElemTypeDef, DataType, TimezoneInfo};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
 use super::scope::{Typed, parts};
 use super::{Builder, refuse_if, visit};
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::function::{self, Function, Number, ServerFunction};
 use crate::plan::Expr;
 use crate::types::text::type_name;
-use crate::types::{Scalar, Type, Value, text};
+use crate::types::{Modifier, Scalar, Type, Value, text};
 
 /// How much a cast is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,9 +41,12 @@ pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
         DataType::SmallInt(None) | DataType::Int2(None) => Scalar::Int2,
         DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => Scalar::Int4,
         DataType::BigInt(None) | DataType::Int8(None) => Scalar::Int8,
-        DataType::Numeric(sqlparser::ast::ExactNumberInfo::None)
-        | DataType::Decimal(sqlparser::ast::ExactNumberInfo::None) => Scalar::Numeric,
-        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => Scalar::Text,
+        DataType::Numeric(ExactNumberInfo::None)
+        | DataType::Decimal(ExactNumberInfo::None)
+        | DataType::Dec(ExactNumberInfo::None) => Scalar::Numeric,
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) | DataType::CharVarying(None) => {
+            Scalar::Text
+        }
         DataType::JSONB => Scalar::Jsonb,
         DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => Scalar::Timestamptz,
         DataType::Regclass => Scalar::Regclass,
@@ -67,6 +70,32 @@ pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
         _ => return refused(),
     };
     Ok(scalar.into())
+}
+
+/// The type that a syntax tree names, and what stands in parentheses behind it.
+pub(super) fn modified_type(ty: &DataType) -> Result<(Type, Option<Modifier>), Error> {
+    let digits = |precision: u64, scale| Ok((NUMERIC, Some(Modifier::digits(precision, scale)?)));
+    match ty {
+        DataType::Varchar(Some(CharacterLength::IntegerLength { length, unit: None }))
+        | DataType::CharacterVarying(Some(CharacterLength::IntegerLength { length, unit: None }))
+        | DataType::CharVarying(Some(CharacterLength::IntegerLength { length, unit: None })) => {
+            Ok((TEXT, Some(Modifier::length(*length)?)))
+        }
+        DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => match info {
+            ExactNumberInfo::None => Ok((NUMERIC, None)),
+            ExactNumberInfo::Precision(precision) => digits(*precision, 0),
+            ExactNumberInfo::PrecisionAndScale(precision, scale) => digits(*precision, *scale),
+        },
+        _ => data_type(ty).map(|ty| (ty, None)),
+    }
+}
+
+/// A value of a type as what stands behind the type allows; `explicit`: by a cast.
+pub(super) fn fitted(expr: Expr, modifier: Option<Modifier>, explicit: bool) -> Expr {
+    match modifier {
+        Some(modifier) => call(Function::Fit { modifier, explicit }, vec![expr]),
+        None => expr,
+    }
 }
 
 fn named_type(name: &str) -> Result<Type, Error> {

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use sqlparser::ast::{self, ColumnOption, GeneratedAs, SequenceOptions, TableConstraint};
 
-use super::coerce::{Cast, data_type};
+use super::coerce::{Cast, fitted, modified_type};
 use super::scope::{Scope, Source, ident, qualified};
 use super::sequence::sequence;
 use super::{Builder, COLUMNS_MAX, refuse_if, visit};
@@ -111,13 +111,14 @@ impl Builder<'_> {
         }
         let place = ColumnId::try_from(draft.table.columns.len()).expect("the number of columns is limited");
         let serial = serial_type(ty);
-        let ty = match serial {
-            Some(scalar) => scalar.into(),
-            None => data_type(ty)?,
+        let (ty, modifier) = match serial {
+            Some(scalar) => (scalar.into(), None),
+            None => modified_type(ty)?,
         };
         let mut def = ColumnDef {
             name: name.clone(),
             ty,
+            modifier,
             not_null: serial.is_some(),
             default: None,
             identity_always: false,
@@ -155,7 +156,8 @@ impl Builder<'_> {
                     let (to, from) = (type_name(def.ty), type_name(from));
                     format!("column \"{}\" is of type {to} but default expression is of type {from}", def.name)
                 };
-                def.default = Some(found.ok_or_else(|| Error::new("42804", message()))?);
+                let found = found.ok_or_else(|| Error::new("42804", message()))?;
+                def.default = Some(fitted(found, def.modifier, false));
             }
             ColumnOption::PrimaryKey(key) => {
                 plain_primary(key)?;
@@ -304,10 +306,11 @@ impl Builder<'_> {
             if visit::is_volatile(&expr.expr) {
                 return Err(Error::new("42P17", "generation expression is not immutable"));
             }
-            let ty = draft.table.columns[usize::from(place)].ty;
-            let found = self.try_coerce(expr, ty, Cast::Assignment)?;
-            draft.table.columns[usize::from(place)].generated =
-                Some(found.ok_or_else(|| Error::refused("a generated column of another type than its expression"))?);
+            let def = &mut draft.table.columns[usize::from(place)];
+            let found = self.try_coerce(expr, def.ty, Cast::Assignment)?;
+            let found =
+                found.ok_or_else(|| Error::refused("a generated column of another type than its expression"))?;
+            def.generated = Some(fitted(found, def.modifier, false));
             draft.table.generates = true;
         }
         // One that reads another would have to be refused by PostgreSQL's words.

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{self, FromTable, SelectItem, TableFactor, TableWithJoins, UpdateTableFromKind};
 
-use super::coerce::Cast;
+use super::coerce::{Cast, fitted};
 use super::join::{From, Leaf, inner_conditions};
 use super::scope::{ident, parts};
 use super::{Builder, Columns, Rows, refuse_if};
@@ -187,7 +187,8 @@ impl Builder<'_> {
             let (to, from) = (type_name(def.ty), type_name(from));
             format!("column \"{}\" is of type {to} but expression is of type {from}", def.name)
         };
-        found.ok_or_else(|| Error::new("42804", message()))
+        let found = found.ok_or_else(|| Error::new("42804", message()))?;
+        Ok(fitted(found, def.modifier, false))
     }
 
     /// RETURNING, and the rows that the statement gives; `row` is the slot of the changed row.

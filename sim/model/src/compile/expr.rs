@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, UnaryOperator};
 
-use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, data_type};
+use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, fitted, modified_type};
 use super::operator::{comparison, comparison_text};
 use super::scope::{Typed, ident};
 use super::{Builder, DEPTH_MAX, refuse_if, too_deep};
@@ -205,7 +205,7 @@ impl Builder<'_> {
             inner = nested;
         }
         if let ast::Expr::Array(ast::Array { elem, named: true }) = inner
-            && let Type::Array(element) = data_type(ty)?
+            && let (Type::Array(element), _) = modified_type(ty)?
         {
             let mut items = Vec::with_capacity(elem.len());
             for item in elem {
@@ -220,8 +220,9 @@ impl Builder<'_> {
     }
 
     fn cast_to(&mut self, value: Typed, ty: &ast::DataType) -> Result<Typed, Error> {
-        let to = data_type(ty)?;
-        self.cast(value, to)
+        let (to, modifier) = modified_type(ty)?;
+        let Typed { expr, ty } = self.cast(value, to)?;
+        Ok(typed(fitted(expr, modifier, true), ty))
     }
 
     fn case(

@@ -6,12 +6,12 @@ use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor, TableWithJ
 use super::call::{function_name, plain_arg};
 use super::coerce::{Cast, INT4, INT8, NUMERIC, UNKNOWN};
 use super::join::{From, Leaf};
-use super::scope::{Source, ident, qualified};
+use super::scope::{Merged, Source, Typed, ident, qualified};
 use super::{Builder, Columns, refuse_if};
 use crate::catalog::view_columns;
 use crate::error::Error;
 use crate::function::TableFunction;
-use crate::plan::{Expr, RowLockStrength, TableLockMode, View};
+use crate::plan::{CompareOp, Expr, RowLockStrength, TableLockMode, View};
 use crate::types::{Scalar, Type};
 
 /// A row lock clause of a query level.
@@ -37,17 +37,34 @@ impl Builder<'_> {
         for join in joins {
             let ast::Join { relation, global, join_operator } = join;
             refuse_if(*global, "GLOBAL JOIN")?;
-            let right = self.factor(relation, locks)?;
+            let middle = self.scope().sources.len();
+            let mut right = self.factor(relation, locks)?;
             let (outer, constraint) = match join_operator {
                 JoinOperator::Join(constraint)
                 | JoinOperator::Inner(constraint)
                 | JoinOperator::CrossJoin(constraint) => (false, constraint),
-                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (true, constraint),
-                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => return Err(Error::refused("RIGHT JOIN")),
+                JoinOperator::Left(constraint)
+                | JoinOperator::LeftOuter(constraint)
+                | JoinOperator::Right(constraint)
+                | JoinOperator::RightOuter(constraint) => (true, constraint),
                 JoinOperator::FullOuter(_) => return Err(Error::refused("FULL JOIN")),
                 _ => return Err(Error::refused("this kind of JOIN")),
             };
-            let on = self.join_condition(constraint, first, outer, join_operator)?;
+            let turned = matches!(join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
+            let on = match constraint {
+                JoinConstraint::Using(names) => {
+                    let names = names.iter().map(using_name).collect::<Result<Vec<_>, Error>>()?;
+                    self.join_using((first, middle), &names, turned)?
+                }
+                JoinConstraint::Natural => {
+                    let names = self.common_names(first, middle);
+                    self.join_using((first, middle), &names, turned)?
+                }
+                constraint => self.join_condition(constraint, first, outer, join_operator)?,
+            };
+            if turned {
+                std::mem::swap(&mut tree, &mut right);
+            }
             tree = From::Join { left: Box::new(tree), right: Box::new(right), outer, on };
         }
         Ok(tree)
@@ -73,13 +90,60 @@ impl Builder<'_> {
                 let condition = self.boolean(condition?, "JOIN/ON")?;
                 Ok(super::join::conjuncts(condition))
             }
-            JoinConstraint::Using(_) | JoinConstraint::UsingAlias(..) => Err(Error::refused("JOIN .. USING")),
-            JoinConstraint::Natural => Err(Error::refused("NATURAL JOIN")),
+            JoinConstraint::Using(_) | JoinConstraint::UsingAlias(..) | JoinConstraint::Natural => {
+                Err(Error::refused("an alias of JOIN .. USING"))
+            }
             JoinConstraint::None if outer || !matches!(operator, JoinOperator::CrossJoin(_)) => {
                 Err(Error::new("42601", "syntax error: JOIN without ON"))
             }
             JoinConstraint::None => Ok(Vec::new()),
         }
+    }
+
+    /// The columns of both sides of a join, as they can be named without a table.
+    fn sides(&mut self, (first, middle): (usize, usize)) -> [Vec<(SmolStr, Typed)>; 2] {
+        let scope = self.scope();
+        let (mut both, mut right) = (Vec::new(), Vec::new());
+        scope.each_column(first, &mut |name, value| both.push((name.clone(), value)));
+        scope.each_column(middle, &mut |name, value| right.push((name.clone(), value)));
+        both.truncate(both.len() - right.len());
+        [both, right]
+    }
+
+    /// NATURAL: the names that both sides have.
+    fn common_names(&mut self, first: usize, middle: usize) -> Vec<SmolStr> {
+        let [left, right] = self.sides((first, middle));
+        let is_common = |name: &SmolStr| right.iter().any(|(other, _)| other == name);
+        left.into_iter().map(|(name, _)| name).filter(is_common).collect()
+    }
+
+    /// USING: the conditions, and from now on each of these columns is one, that of the side that is never missing. Source: PostgreSQL,
+    /// `parse_clause.c`, `transformFromClauseItem`.
+    fn join_using(
+        &mut self,
+        (first, middle): (usize, usize),
+        names: &[SmolStr],
+        turned: bool,
+    ) -> Result<Vec<Expr>, Error> {
+        let mut sides = self.sides((first, middle));
+        let (mut on, mut columns) = (Vec::new(), Vec::new());
+        for (place, name) in names.iter().enumerate() {
+            if names[..place].contains(name) {
+                let message = format!("column name \"{name}\" appears more than once in USING clause");
+                return Err(Error::new("42701", message));
+            }
+            let left = take_common(&mut sides[0], name, "left")?;
+            let right = take_common(&mut sides[1], name, "right")?;
+            refuse_if(left.ty != right.ty, "JOIN .. USING of columns of different types")?;
+            columns.push((name.clone(), if turned { right.clone() } else { left.clone() }));
+            on.push(self.compare(CompareOp::Eq, left, right)?.expr);
+        }
+        columns.extend(sides.into_iter().flatten());
+        let scope = self.scope();
+        let end = scope.sources.len();
+        scope.merged.retain(|merged| merged.first < first);
+        scope.merged.push(Merged { first, end, columns });
+        Ok(on)
     }
 
     fn factor(&mut self, factor: &TableFactor, locks: &[RowLock]) -> Result<From, Error> {
@@ -321,6 +385,26 @@ impl Builder<'_> {
         let error = || Error::new("42883", format!("function pg_snapshot_xip({name}) does not exist"));
         Ok((TableFunction::SnapshotXip, vec![found.ok_or_else(error)?], vec![Scalar::Xid8.into()]))
     }
+}
+
+fn using_name(name: &ast::ObjectName) -> Result<SmolStr, Error> {
+    match qualified(name)? {
+        (None, name) => Ok(name),
+        (Some(_), _) => Err(Error::new("42601", "syntax error at or near \".\"")),
+    }
+}
+
+/// Takes the only column of this name out of a side of a join.
+fn take_common(side: &mut Vec<(SmolStr, Typed)>, name: &SmolStr, which: &str) -> Result<Typed, Error> {
+    let mut found = side.iter().enumerate().filter(|(_, (other, _))| other == name);
+    let first = found.next().map(|(place, _)| place);
+    if found.next().is_some() {
+        let message = format!("common column name \"{name}\" appears more than once in {which} table");
+        return Err(Error::new("42702", message));
+    }
+    let message = || format!("column \"{name}\" specified in USING clause does not exist in {which} table");
+    let place = first.ok_or_else(|| Error::new("42703", message()))?;
+    Ok(side.remove(place).1)
 }
 
 /// A system view by name: `pg_catalog` is searched before all other schemas.

@@ -60,14 +60,6 @@ impl From {
             }
         }
     }
-
-    /// Whether there is an outer join in it.
-    pub(super) fn has_outer_join(&self) -> bool {
-        match self {
-            Self::Leaf(..) => false,
-            Self::Join { left, right, outer, .. } => *outer || left.has_outer_join() || right.has_outer_join(),
-        }
-    }
 }
 
 /// A condition and the slots of this level that it reads.
@@ -329,6 +321,18 @@ fn flatten(item: From, units: &mut Vec<From>, quals: &mut Vec<Expr>) {
             quals.extend(on);
         }
         unit => units.push(unit),
+    }
+}
+
+/// The outer joins, inner ones first: what each asks, and the slots of the side that can be missing.
+pub(super) fn outer_joins(item: &From, into: &mut Vec<(Expr, Vec<SlotId>)>) {
+    let From::Join { left, right, outer, on } = item else { return };
+    outer_joins(left, into);
+    outer_joins(right, into);
+    if *outer {
+        let mut slots = Vec::new();
+        right.slots(&mut slots);
+        into.push((Expr::And(on.clone()), slots));
     }
 }
 

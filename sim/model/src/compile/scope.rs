@@ -35,10 +35,19 @@ pub(super) struct Source {
     pub(super) partial: bool,
 }
 
+/// A join with USING, of the sources from `first` to `end`: what `*` and names without a table mean there, each common column once.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) first: usize,
+    pub(super) end: usize,
+    pub(super) columns: Vec<(SmolStr, Typed)>,
+}
+
 /// The names of one query level.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     pub(super) sources: Vec<Source>,
+    pub(super) merged: Vec<Merged>,
     /// Sources before this one cannot be named here: in ON, what is not part of the join.
     pub(super) visible_from: usize,
     /// Where the aggregates of this level are collected; none: they cannot stand here.
@@ -47,6 +56,26 @@ pub(super) struct Scope {
     pub(super) aggregate_slot: Option<SlotId>,
     /// The clause, for errors: aggregate functions are not allowed in WHERE.
     pub(super) clause: &'static str,
+}
+
+impl Scope {
+    /// Calls `each` with the columns that can be named without a table, of the sources from `first` on.
+    pub(super) fn each_column(&self, first: usize, each: &mut dyn FnMut(&SmolStr, Typed)) {
+        let mut at = first;
+        while let Some(source) = self.sources.get(at) {
+            if let Some(merged) = self.merged.iter().find(|merged| merged.first == at) {
+                merged.columns.iter().for_each(|(name, value)| each(name, value.clone()));
+                at = merged.end;
+                continue;
+            }
+            if !source.qualified_only {
+                for (place, (name, ty)) in source.columns.iter().enumerate() {
+                    each(name, typed_column(source.slot, place, *ty));
+                }
+            }
+            at += 1;
+        }
+    }
 }
 
 /// A WITH query that can be named.
@@ -147,13 +176,14 @@ impl Builder<'_> {
     /// What `column` means.
     pub(super) fn column(&self, name: &str) -> Result<Typed, Error> {
         for scope in self.scopes.iter().rev() {
-            let mut found = None;
-            for source in scope.sources.iter().skip(scope.visible_from).filter(|source| !source.qualified_only) {
-                for (place, (column, ty)) in source.columns.iter().enumerate() {
-                    if **column == *name && found.replace(typed_column(source.slot, place, *ty)).is_some() {
-                        return Err(Error::new("42702", format!("column reference \"{name}\" is ambiguous")));
-                    }
+            let (mut found, mut twice) = (None, false);
+            scope.each_column(scope.visible_from, &mut |column, value| {
+                if **column == *name {
+                    twice |= found.replace(value).is_some();
                 }
+            });
+            if twice {
+                return Err(Error::new("42702", format!("column reference \"{name}\" is ambiguous")));
             }
             if let Some(found) = found {
                 return Ok(found);

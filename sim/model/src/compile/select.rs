@@ -6,11 +6,11 @@ use sqlparser::ast::{self, GroupByExpr, SelectItem, SelectItemQualifiedWildcardK
 
 use super::coerce::{BOOL, Cast, UNKNOWN};
 use super::from::RowLock;
-use super::join::{From, conjuncts, inner_conditions};
+use super::join::{conjuncts, inner_conditions, outer_joins};
 use super::scope::{Typed, ident, parts, typed_column};
 use super::{Builder, Columns, Rows, limit_targets, operator, refuse_if, visit};
 use crate::error::Error;
-use crate::plan::{Expr, Node, NodeId, RowLockTarget, SlotId, SortKey};
+use crate::plan::{Expr, LockedAgain, Node, NodeId, RowLockTarget, SlotId, SortKey};
 use crate::types::{Type, Value};
 
 /// The clauses around a SELECT that belong to its query.
@@ -21,6 +21,15 @@ pub(super) struct Around<'a> {
     pub(super) offset: Option<&'a ast::Expr>,
     /// What untyped results become, by place; none: text.
     pub(super) expect: Option<&'a [Type]>,
+}
+
+/// The row locks of a SELECT.
+struct Locks {
+    targets: Vec<RowLockTarget>,
+    /// What a row must pass again after it has changed.
+    again: Vec<Expr>,
+    /// See [`LockedAgain`].
+    missing: Vec<(Expr, Vec<SlotId>)>,
 }
 
 /// A result with its name.
@@ -58,7 +67,10 @@ impl Builder<'_> {
         }
         let keys = self.group_keys(clauses.group, &results)?;
         let grouped = !keys.is_empty() || having.is_some() || self.scope().aggregate_slot.is_some();
-        let outer_join = items.iter().any(From::has_outer_join);
+        let mut missing = Vec::new();
+        for item in &items {
+            outer_joins(item, &mut missing);
+        }
 
         let mut input = self.plan_from(items, quals)?;
         if grouped {
@@ -72,9 +84,10 @@ impl Builder<'_> {
             input = self.group(input, keys, &mut exprs)?;
             input = self.filtered(input, having.into_iter().collect())?;
         }
-        let locks = self.lock_targets(&around.locks)?;
-        refuse_if(outer_join && !locks.is_empty(), "a row lock with LEFT JOIN")?;
-        self.above(input, results, order, clauses.distinct, locks, &again, around)
+        let targets = self.lock_targets(&around.locks)?;
+        self.check_nullable(&targets, &missing, &again, &around.locks)?;
+        let locks = Locks { targets, again, missing };
+        self.above(input, results, order, clauses.distinct, locks, around)
     }
 
     /// A WHERE condition's terms.
@@ -89,15 +102,13 @@ impl Builder<'_> {
     }
 
     /// Sort, row locks, results, DISTINCT and LIMIT, above the rows of FROM.
-    #[expect(clippy::too_many_arguments, reason = "the clauses of a SELECT, once each")]
     fn above(
         &mut self,
         mut input: NodeId,
         results: Vec<Item>,
         mut order: Vec<SortKey>,
         distinct: bool,
-        locks: Vec<RowLockTarget>,
-        again: &[Expr],
+        locks: Locks,
         around: &Around<'_>,
     ) -> Result<Rows, Error> {
         let scope = self.scope();
@@ -112,7 +123,7 @@ impl Builder<'_> {
         // What must not be evaluated twice is evaluated before it is sorted by.
         let early = distinct || order.iter().any(|key| visit::is_volatile(&key.expr) || visit::has_subquery(&key.expr));
         if early {
-            refuse_if(!locks.is_empty(), "a row lock with ORDER BY of a subquery or of a volatile function")?;
+            refuse_if(!locks.targets.is_empty(), "a row lock with ORDER BY of a subquery or of a volatile function")?;
             for key in &mut order {
                 if let Some(place) = exprs.iter().position(|expr| *expr == key.expr) {
                     key.expr = typed_column(slot, place, types[place]).expr;
@@ -131,12 +142,12 @@ impl Builder<'_> {
         if !order.is_empty() {
             input = self.node(Node::Sort { input, slots, keys: order })?;
         }
-        if !locks.is_empty() {
+        if !locks.targets.is_empty() {
             // PostgreSQL evaluates it below the lock, and so before a wait; this plan evaluates it above.
             if exprs.iter().any(visit::is_volatile) {
                 return Err(Error::refused("a function of the server in the select list of a query that locks rows"));
             }
-            input = self.lock_rows(input, locks, again)?;
+            input = self.lock_rows(input, locks)?;
         }
         input = self.limited(input, around.limit, around.offset)?;
         if !early {
@@ -145,10 +156,33 @@ impl Builder<'_> {
         Ok(Rows { root: input, slot, columns })
     }
 
-    fn lock_rows(&mut self, input: NodeId, targets: Vec<RowLockTarget>, quals: &[Expr]) -> Result<NodeId, Error> {
-        let slots: Vec<SlotId> = targets.iter().map(|target| target.slot).collect();
-        let recheck = self.touching(quals, &slots);
-        self.node(Node::LockRows { input, targets, recheck })
+    fn lock_rows(&mut self, input: NodeId, locks: Locks) -> Result<NodeId, Error> {
+        let Locks { targets, again, missing } = locks;
+        let mut slots: Vec<SlotId> = targets.iter().map(|target| target.slot).collect();
+        slots.extend(missing.iter().flat_map(|(_, slots)| slots));
+        let recheck = self.touching(&again, &slots);
+        self.node(Node::LockRows { input, targets, again: LockedAgain { recheck, missing } })
+    }
+
+    /// Rows of the side of an outer join that can be missing cannot be locked; but PostgreSQL makes an inner join of one where a
+    /// condition asks for them. Source: initsplan.c, `make_outerjoininfo`; prepjointree.c, `reduce_outer_joins`.
+    fn check_nullable(
+        &self,
+        targets: &[RowLockTarget],
+        missing: &[(Expr, Vec<SlotId>)],
+        again: &[Expr],
+        locks: &[RowLock],
+    ) -> Result<(), Error> {
+        for (_, nullable) in missing {
+            let Some(target) = targets.iter().find(|target| nullable.contains(&target.slot)) else { continue };
+            let asks = |condition| visit::slots(condition, &self.nodes).iter().any(|slot| nullable.contains(slot));
+            refuse_if(again.iter().any(asks), "a row lock with LEFT JOIN, where a condition asks for the locked side")?;
+            let lock = locks.iter().find(|lock| lock.strength == target.strength);
+            let words = lock.map_or("FOR UPDATE", |lock| lock.words);
+            let message = format!("{words} cannot be applied to the nullable side of an outer join");
+            return Err(Error::new("0A000", message));
+        }
+        Ok(())
     }
 
     /// LIMIT and OFFSET.
@@ -212,14 +246,12 @@ impl Builder<'_> {
                 SelectItem::ExprWithAliases { .. } => return Err(Error::refused("several aliases of one expression")),
                 SelectItem::Wildcard(options) => {
                     plain_wildcard(options)?;
-                    let sources = self.scope().sources.clone();
-                    if sources.is_empty() {
+                    let scope = self.scope();
+                    if scope.sources.is_empty() {
                         return Err(Error::new("42601", "SELECT * with no tables specified is not valid"));
                     }
-                    for source in sources.iter().filter(|source| !source.qualified_only) {
-                        refuse_if(source.partial, "* of a system view")?;
-                        results.extend(all_columns(source.slot, &source.columns));
-                    }
+                    refuse_if(scope.sources.iter().any(|source| source.partial), "* of a system view")?;
+                    scope.each_column(0, &mut |name, value| results.push((name.clone(), value)));
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     plain_wildcard(options)?;
@@ -417,7 +449,14 @@ fn colname(expr: &ast::Expr) -> Option<(SmolStr, bool)> {
 /// A cast's name is that of the type in the system catalog.
 fn type_colname(ty: &ast::DataType) -> SmolStr {
     use crate::types::Scalar as S;
-    let ty = super::coerce::data_type(ty).unwrap_or(BOOL);
+    match ty {
+        ast::DataType::Varchar(_) | ast::DataType::CharacterVarying(_) | ast::DataType::CharVarying(_) => {
+            return "varchar".into();
+        }
+        ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("name") => return "name".into(),
+        _ => {}
+    }
+    let (ty, _) = super::coerce::modified_type(ty).unwrap_or((BOOL, None));
     let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;
     match scalar {
         S::Bool => "bool",

@@ -7,7 +7,7 @@ mod plans;
 use super::compile;
 use crate::catalog::Catalog;
 use crate::error::Error;
-use crate::parse::{parse, parse_one, split};
+use crate::parse::parse;
 use crate::plan::{Body, Plan, Utility};
 
 const SCHEMA: &str = "
@@ -22,11 +22,9 @@ const SCHEMA: &str = "
 /// Executes DDL on a new catalog.
 fn catalog() -> Catalog {
     let mut catalog = Catalog::new();
-    for source in split(SCHEMA).expect("the tests' DDL is tokens") {
-        let sql = source.text;
-        let parsed = parse(source).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let plan = compile(&parsed, &catalog).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let Body::Utility(utility) = plan.body else { panic!("DDL: {sql}") };
+    for statement in parse(SCHEMA).expect("the tests' DDL parses") {
+        let plan = compile(&statement, &catalog).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let Body::Utility(utility) = plan.body else { panic!("DDL: {statement}") };
         let done = match utility {
             Utility::CreateTable { table, sequences, if_not_exists } => {
                 catalog.create_table(&table, &sequences, if_not_exists).map(|_| ())
@@ -39,12 +37,14 @@ fn catalog() -> Catalog {
             }
             other => panic!("DDL: {other:?}"),
         };
-        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     catalog
 }
 
 /// Compiles one statement.
 fn plan(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
-    compile(&parse_one(sql)?, catalog)
+    let statements = parse(sql)?;
+    let [statement] = statements.as_slice() else { panic!("one statement: {sql}") };
+    compile(statement, catalog)
 }

@@ -30,12 +30,12 @@ impl Builder<'_> {
                 Ok(Utility::Begin(transaction_modes(modes)?))
             }
             Statement::Commit { chain, end: _, modifier } => {
-                refuse_if(*chain || modifier.is_some(), "COMMIT AND CHAIN")?;
-                Ok(Utility::Commit)
+                refuse_if(modifier.is_some(), "COMMIT with a modifier")?;
+                Ok(Utility::Commit { chain: *chain })
             }
             Statement::Rollback { chain, savepoint } => {
-                refuse_if(*chain, "ROLLBACK AND CHAIN")?;
-                Ok(savepoint.as_ref().map_or(Utility::Rollback, |name| Utility::RollbackTo(ident(name))))
+                let rollback = Utility::Rollback { chain: *chain };
+                Ok(savepoint.as_ref().map_or(rollback, |name| Utility::RollbackTo(ident(name))))
             }
             Statement::Savepoint { name } => Ok(Utility::Savepoint(ident(name))),
             Statement::ReleaseSavepoint { name } => Ok(Utility::Release(ident(name))),

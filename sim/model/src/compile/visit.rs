@@ -73,9 +73,10 @@ macro_rules! children {
                     exprs.extend(offset);
                 }
                 Node::Append { inputs: all, .. } => inputs.extend(all.iter().map(|(input, _)| *input)),
-                Node::LockRows { input, recheck, .. } => {
+                Node::LockRows { input, again, .. } => {
                     inputs.push(*input);
-                    exprs.extend(recheck.$iter());
+                    exprs.extend(again.recheck.$iter());
+                    exprs.extend(again.missing.$iter().map(|(on, _)| on));
                 }
                 Node::Insert { input, on_conflict, returning, .. } => {
                     inputs.push(*input);

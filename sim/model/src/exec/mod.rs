@@ -501,7 +501,7 @@ impl Exec<'_> {
             Node::Distinct { input, slot } => self.poll_distinct(node, *input, *slot),
             Node::Limit { input, limit, offset } => self.poll_limit(node, *input, limit.as_ref(), offset.as_ref()),
             Node::Append { inputs, slot } => self.poll_append(node, inputs, *slot),
-            Node::LockRows { input, targets, recheck } => self.poll_lock_rows(node, *input, targets, recheck),
+            Node::LockRows { input, targets, again } => self.poll_lock_rows(node, *input, targets, again),
             Node::Insert { input, source, table, on_conflict, returning } => {
                 let insert = insert::InsertNode { node, input: *input, source: *source, table: *table };
                 self.poll_insert(insert, on_conflict.as_ref(), returning.as_ref())

@@ -34,8 +34,8 @@ pub(crate) fn name_of_query(kind: QueryKind, nodes: &[Node]) -> Option<&'static 
 fn name_of_utility(utility: &Utility) -> Option<&'static str> {
     match utility {
         Utility::Begin(_)
-        | Utility::Commit
-        | Utility::Rollback
+        | Utility::Commit { .. }
+        | Utility::Rollback { .. }
         | Utility::Savepoint(_)
         | Utility::RollbackTo(_)
         | Utility::Release(_)

@@ -11,7 +11,7 @@ use crate::exec::{Exec, Interrupt, Polled, Slot, Stage};
 use crate::footprint::{Access, Lock};
 use crate::lock::LockTag;
 use crate::mvcc::{Holder, Holders, NO_TUPLE, NO_XID, State, TupleId, Xid};
-use crate::plan::{Expr, NodeId, RowLockStrength, RowLockTarget, SlotId, TableLockMode, WaitPolicy};
+use crate::plan::{Expr, LockedAgain, NodeId, RowLockStrength, RowLockTarget, SlotId, TableLockMode, WaitPolicy};
 
 /// What became of asking for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -404,11 +404,15 @@ impl Exec<'_> {
         node: NodeId,
         input: NodeId,
         targets: &[RowLockTarget],
-        recheck: &[Expr],
+        again: &LockedAgain,
     ) -> Result<Polled, Interrupt> {
         'rows: loop {
             // `at` is the target to be locked next; `flag`: one was not the newest version.
             if matches!(self.state(node).stage, Stage::Fresh | Stage::Input) {
+                if self.state(node).flag {
+                    // A join goes on with the version that it has found.
+                    self.exchange_versions();
+                }
                 if self.poll(input)? == Polled::End {
                     return Ok(Polled::End);
                 }
@@ -424,12 +428,27 @@ impl Exec<'_> {
                 }
                 self.state(node).at += 1;
             }
-            let qualifies = !self.state(node).flag || self.rechecks(recheck)?;
+            let qualifies =
+                !self.state(node).flag || self.joins_again(&again.missing)? && self.rechecks(&again.recheck)?;
             self.state(node).stage = Stage::Input;
             if qualifies {
                 return Ok(Polled::Row);
             }
         }
+    }
+
+    /// See [`LockedAgain::missing`].
+    #[cold]
+    fn joins_again(&mut self, missing: &[(Expr, Vec<SlotId>)]) -> Result<bool, Interrupt> {
+        for (on, slots) in missing {
+            if self.test(on)? != Some(true) {
+                for slot in slots {
+                    self.bind(*slot, Slot::Nulls);
+                }
+            }
+        }
+        self.row_done();
+        Ok(true)
     }
 
     /// Binds the newest version of a row in place of an older one.

@@ -19,6 +19,7 @@ fn create() -> Plan {
     let column = |name: &str| ColumnDef {
         name: name.into(),
         ty: INT,
+        modifier: None,
         not_null: name == "id",
         default: None,
         identity_always: false,
@@ -119,7 +120,10 @@ fn a_row_is_waited_for_and_checked_again() {
     affected(&server.execute(a, create, &[]));
     let (insert, update, select) = (server.adopt(insert()), server.adopt(update()), server.adopt(select()));
     let begin = server.adopt(utility(Utility::Begin(TransactionModes::default())));
-    let (commit, rollback) = (server.adopt(utility(Utility::Commit)), server.adopt(utility(Utility::Rollback)));
+    let (commit, rollback) = (
+        server.adopt(utility(Utility::Commit { chain: false })),
+        server.adopt(utility(Utility::Rollback { chain: false })),
+    );
     for id in 1..=3 {
         assert_eq!(affected(&server.execute(a, insert, &[Value::Int(id), Value::Int(10 * id)])), 1);
     }

@@ -69,8 +69,8 @@ fn leaves_a_trail(utility: &Utility) -> bool {
     matches!(
         utility,
         Utility::Begin(_)
-            | Utility::Commit
-            | Utility::Rollback
+            | Utility::Commit { .. }
+            | Utility::Rollback { .. }
             | Utility::Savepoint(_)
             | Utility::RollbackTo(_)
             | Utility::Release(_)
@@ -104,8 +104,8 @@ impl Core {
                 }
                 Ok(done(CommandTag::Begin))
             }
-            Utility::Commit => Ok(self.end_block(me, true)),
-            Utility::Rollback => Ok(self.end_block(me, false)),
+            Utility::Commit { chain } => self.end_block(me, true, *chain),
+            Utility::Rollback { chain } => self.end_block(me, false, *chain),
             Utility::Savepoint(name) => {
                 self.in_block(me, "SAVEPOINT")?;
                 self.savepoint(me, name);
@@ -165,26 +165,39 @@ impl Core {
     }
 
     /// COMMIT and ROLLBACK; a transaction that has failed is rolled back by both.
-    fn end_block(&mut self, me: u16, commit: bool) -> Answer {
+    fn end_block(&mut self, me: u16, commit: bool, chain: bool) -> Result<Answer, Interrupt> {
+        if chain {
+            self.in_block(me, if commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" })?;
+        }
         if self.transaction(me).block != Block::Explicit {
             self.warn(me, "there is no transaction in progress");
         }
         let transaction = self.transaction(me);
-        if commit && !transaction.failed {
+        // An error has put both back to what they are by default already. Source: xact.c, `AbortTransaction`.
+        let modes = if transaction.failed {
+            TransactionModes::default()
+        } else {
+            TransactionModes { isolation: Some(transaction.isolation), read_only: Some(transaction.read_only) }
+        };
+        let commits = commit && !transaction.failed;
+        if commits {
             self.commit(me);
-            return done(CommandTag::Commit);
+        } else {
+            self.roll_back(me);
         }
-        self.roll_back(me);
-        done(CommandTag::Rollback)
+        if chain {
+            self.begin(me, Block::Explicit, modes);
+        }
+        Ok(done(if commits { CommandTag::Commit } else { CommandTag::Rollback }))
     }
 
     fn run_two_phase(&mut self, me: u16, utility: &Utility) -> Result<Answer, Interrupt> {
         match utility {
             Utility::Prepare(gid) => {
                 match self.transaction(me).block {
-                    Block::Single => return Ok(self.end_block(me, false)),
+                    Block::Single => return self.end_block(me, false, false),
                     Block::Implicit => self.warn(me, "there is no transaction in progress"),
-                    Block::Explicit if self.transaction(me).failed => return Ok(self.end_block(me, false)),
+                    Block::Explicit if self.transaction(me).failed => return self.end_block(me, false, false),
                     Block::Explicit => {}
                 }
                 self.prepare_transaction(me, gid)?;

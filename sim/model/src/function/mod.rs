@@ -9,7 +9,7 @@ pub(crate) mod signature;
 mod text;
 
 use crate::error::Error;
-use crate::types::{PgSnapshot, Scalar, Type, Value};
+use crate::types::{Modifier, PgSnapshot, Scalar, Type, Value};
 
 pub(crate) use arithmetic::Number;
 pub(crate) use text::bounded as bounded_text;
@@ -37,6 +37,11 @@ pub(crate) enum Function {
     BoolToInt,
     /// xid8 to xid: the low 32 bits.
     Xid8ToXid,
+    /// Into what a type's modifier allows; `explicit`: by a cast.
+    Fit {
+        modifier: Modifier,
+        explicit: bool,
+    },
     /// NULL where both are equal, else the first.
     NullIf,
     Greatest,
@@ -172,6 +177,7 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         | Function::IntToBool
         | Function::BoolToInt
         | Function::Xid8ToXid => cast::call(function, &args[0]),
+        Function::Fit { modifier, explicit } => modifier.fit(&args[0], explicit),
         Function::NullIf if crate::types::compare(&args[0], &args[1]).is_eq() => Ok(Value::Null),
         Function::NullIf => Ok(args[0].clone()),
         Function::Greatest => {

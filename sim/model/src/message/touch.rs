@@ -73,8 +73,8 @@ impl Core {
         let local = matches!(
             utility,
             Utility::Begin(_)
-                | Utility::Commit
-                | Utility::Rollback
+                | Utility::Commit { .. }
+                | Utility::Rollback { .. }
                 | Utility::Savepoint(_)
                 | Utility::Release(_)
                 | Utility::Set { .. }

@@ -2,12 +2,14 @@
 
 mod compare;
 pub(crate) mod json;
+mod modifier;
 pub(crate) mod numeric;
 pub(crate) mod text;
 mod timestamp;
 mod value;
 
 pub(crate) use compare::{compare, same};
+pub(crate) use modifier::Modifier;
 
 pub use value::{Numeric, PgSnapshot, Value};
 

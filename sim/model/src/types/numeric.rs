@@ -98,10 +98,31 @@ pub(crate) fn remainder(left: Numeric, right: Numeric) -> Result<Numeric, Error>
     Ok(Numeric { digits: sides.0 % sides.1, scale })
 }
 
-/// Rounded half away from zero, as PostgreSQL's cast to an integer type does.
+/// Without its last `places` digits, rounded half away from zero.
+fn without(digits: i128, places: u32) -> i128 {
+    let Some(unit) = 10_i128.checked_pow(places) else { return 0 };
+    let (whole, rest) = (digits / unit, digits % unit);
+    let away = if rest.unsigned_abs() >= unit.unsigned_abs().div_ceil(2) && unit > 1 { rest.signum() } else { 0 };
+    whole + away
+}
+
+/// Rounded, as PostgreSQL's cast to an integer type does.
 pub(crate) fn to_int(value: Numeric) -> Option<i64> {
-    let unit = 10_i128.checked_pow(u32::from(value.scale))?;
-    let (whole, rest) = (value.digits / unit, value.digits % unit);
-    let away = if rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1 { rest.signum() } else { 0 };
-    i64::try_from(whole + away).ok()
+    i64::try_from(without(value.digits, value.scale.into())).ok()
+}
+
+/// With so many digits behind the point; where that is less than none, zeros stand before it.
+pub(crate) fn round(value: Numeric, scale: i64) -> Result<Numeric, Error> {
+    let own = i64::from(value.scale);
+    if scale > own {
+        let scale = u8::try_from(scale).ok().filter(|scale| *scale <= SCALE_MAX).ok_or_else(too_large)?;
+        return Ok(Numeric { digits: rescale(value, scale).ok_or_else(too_large)?, scale });
+    }
+    let digits = without(value.digits, u32::try_from(own - scale).expect("a scale is small"));
+    if let Ok(scale) = u8::try_from(scale) {
+        return Ok(Numeric { digits, scale });
+    }
+    let unit = u32::try_from(-scale).ok().and_then(|places| 10_i128.checked_pow(places));
+    let digits = if digits == 0 { Some(0) } else { unit.and_then(|unit| digits.checked_mul(unit)) };
+    Ok(Numeric { digits: digits.ok_or_else(too_large)?, scale: 0 })
 }

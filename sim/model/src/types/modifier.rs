@@ -1,0 +1,64 @@
+//! What stands in parentheses behind a type, `varchar(10)`, `numeric(8, 2)`: values that are cast to it, or stored as it, are made to fit.
+//!
+//! Source: PostgreSQL, `varchar` in src/backend/utils/adt/varchar.c, `apply_typmod` in numeric.c.
+
+use super::{Numeric, Value, numeric};
+use crate::error::Error;
+
+/// See above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Modifier {
+    /// So many characters at most.
+    Length(u32),
+    /// So many digits, of which so many stand behind the point; a negative scale rounds before it.
+    Digits { precision: i64, scale: i64 },
+}
+
+/// Source: `MaxAttrSize`.
+const LENGTH_MAX: u64 = 10_485_760;
+
+impl Modifier {
+    pub(crate) fn length(length: u64) -> Result<Self, Error> {
+        match u32::try_from(length) {
+            Ok(1..) if length <= LENGTH_MAX => Ok(Self::Length(u32::try_from(length).expect("LENGTH_MAX is less"))),
+            Ok(0) => Err(Error::new("22023", "length for type varchar must be at least 1")),
+            _ => Err(Error::new("22023", format!("length for type varchar cannot exceed {LENGTH_MAX}"))),
+        }
+    }
+
+    pub(crate) fn digits(precision: u64, scale: i64) -> Result<Self, Error> {
+        let Some(precision) = i64::try_from(precision).ok().filter(|precision| (1..=1000).contains(precision)) else {
+            return Err(Error::new("22023", format!("NUMERIC precision {precision} must be between 1 and 1000")));
+        };
+        if !(-1000..=1000).contains(&scale) {
+            return Err(Error::new("22023", format!("NUMERIC scale {scale} must be between -1000 and 1000")));
+        }
+        Ok(Self::Digits { precision, scale })
+    }
+
+    /// `value` as it fits; `explicit`: by a cast, which cuts off what is too long.
+    pub(crate) fn fit(self, value: &Value, explicit: bool) -> Result<Value, Error> {
+        match (self, value) {
+            (Self::Length(length), Value::Text(text)) => {
+                let Some((end, _)) = text.char_indices().nth(length as usize) else { return Ok(value.clone()) };
+                if explicit || text[end..].bytes().all(|byte| byte == b' ') {
+                    return Ok(Value::Text(text[..end].into()));
+                }
+                Err(Error::new("22001", format!("value too long for type character varying({length})")))
+            }
+            (Self::Digits { precision, scale }, Value::Numeric(value)) => {
+                Ok(Value::Numeric(round(**value, precision, scale)?.into()))
+            }
+            (_, value) => Ok(value.clone()),
+        }
+    }
+}
+
+fn round(value: Numeric, precision: i64, scale: i64) -> Result<Numeric, Error> {
+    let rounded = numeric::round(value, scale)?;
+    // What is shown before the point is limited: 10^(precision - scale) does not fit.
+    let whole = u32::try_from(precision - scale + i64::from(rounded.scale)).ok();
+    let fits = rounded.digits == 0
+        || whole.is_some_and(|whole| 10_i128.checked_pow(whole).is_none_or(|limit| rounded.digits.abs() < limit));
+    if fits { Ok(rounded) } else { Err(Error::new("22003", "numeric field overflow")) }
+}
