@@ -185,7 +185,36 @@ fn a_step_that_never_comes_back_is_stuck() {
     let ran = Files::new(&[("stuck.spec", text)]).spec(&["stuck.spec"]);
     assert_eq!(ran.exit, Exit::Stuck);
     expect![[r#"
-        stuck: DIR/stuck.spec: step b never comes back, in permutation a b c
+        stuck: DIR/stuck.spec: step b never comes back: in 1 of 1 permutations
+    "#]]
+    .assert_eq(&ran.err);
+}
+
+/// Permutations that nobody wrote down ask for what cannot be, too. Of many, a few are named.
+#[test]
+fn implied_permutations_that_are_stuck_are_counted() {
+    let text = "setup { CREATE TABLE t (n int); INSERT INTO t VALUES (1); } teardown { DROP TABLE t; }\n\
+                session s1 step a { BEGIN; } step b { UPDATE t SET n = 2; } step c { COMMIT; }\n\
+                session s2 step d { BEGIN; } step e { UPDATE t SET n = 3; } step f { COMMIT; }\n\
+                session s3 step g { SELECT 1; }\n";
+    let ran = Files::new(&[("implied.spec", text)]).spec(&["implied.spec"]);
+    assert_eq!(ran.exit, Exit::Stuck);
+    expect![[r#"
+        stuck: DIR/implied.spec: step e never comes back: in 21 of 140 permutations
+          permutation a b d e f c g
+          permutation a b d e f g c
+          permutation a b d e g f c
+          permutation a b d g e f c
+          permutation a b g d e f c
+          and 16 more, which --format json lists
+        stuck: DIR/implied.spec: step b never comes back: in 21 of 140 permutations
+          permutation a d e b c f g
+          permutation a d e b c g f
+          permutation a d e b g c f
+          permutation a d e g b c f
+          permutation a d g e b c f
+          and 16 more, which --format json lists
+        hint: a session that waits can take no step; --all-permutations leaves out what asks one to
     "#]]
     .assert_eq(&ran.err);
 }
@@ -199,7 +228,8 @@ fn a_step_that_waits_for_a_prepared_transaction_is_stuck() {
     let ran = Files::new(&[("prepared.spec", text)]).spec(&["prepared.spec"]);
     assert_eq!(ran.exit, Exit::Stuck);
     expect![[r#"
-        stuck: DIR/prepared.spec: step b never comes back, in permutation a b c
+        stuck: DIR/prepared.spec: step b never comes back: in 1 of 2 permutations
+          permutation a b c
     "#]]
     .assert_eq(&ran.err);
 }

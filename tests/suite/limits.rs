@@ -111,7 +111,10 @@ fn a_spec_has_limits() {
 fn more_notices_than_can_come() {
     let text = "session a step x { SELECT 1 } session b setup { DROP TABLE IF EXISTS t } step y { DROP TABLE IF EXISTS t }\n\
                 permutation y x(y notices 4294967295)";
-    assert_eq!(run(text), (Exit::Stuck, "step x: steps wait for each other never comes back".to_owned()));
+    assert_eq!(
+        run(text),
+        (Exit::Stuck, "step x (steps wait for each other) never comes back: in 1 of 1 permutations".to_owned())
+    );
 }
 
 /// Runs a spec: its exit, and what stands behind the file's name in the first line on standard error.

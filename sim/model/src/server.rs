@@ -6,13 +6,15 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::catalog::{Catalog, Relation, TableId};
+use crate::compile::compile;
 use crate::error::Error;
 use crate::exec::{self, Activation, Flow};
 use crate::footprint::{Access, Footprint, Trail};
 use crate::lock::End;
 use crate::lock::Locks;
-use crate::message::{Piece, Touch};
+use crate::message::{Piece, Poisoned, Touch};
 use crate::mvcc::{Serializable, Table, Xacts};
+use crate::parse::Parsed;
 use crate::plan::Plan;
 use crate::rows::Rows;
 use crate::sequence::Sequence;
@@ -124,6 +126,8 @@ struct Kept {
 #[derive(Clone, Debug)]
 struct Statement {
     sql: SmolStr,
+    /// None: it stands for no text, and is never compiled anew.
+    parsed: Option<Arc<Parsed>>,
     plan: Arc<Plan>,
     /// Of the catalog that it was compiled under.
     version: u64,
@@ -138,7 +142,7 @@ pub struct Server {
     /// The statements of each message that was sent.
     pub(crate) messages: BTreeMap<SmolStr, Arc<[Piece]>>,
     /// What is done instead of a definition that is refused.
-    pub(crate) poisons: BTreeMap<SmolStr, Prepared>,
+    pub(crate) poisons: BTreeMap<SmolStr, Poisoned>,
     kept: Kept,
 }
 
@@ -201,33 +205,48 @@ impl Server {
 
     /// Parses and compiles one statement. The same text gives the same statement.
     pub fn prepare(&mut self, sql: &str) -> Result<Prepared, Error> {
+        self.prepare_with(sql, || crate::parse::parse_one(sql).map(Arc::new))
+    }
+
+    /// The same, of a text that is parsed already.
+    pub(crate) fn prepare_parsed(&mut self, sql: &str, parsed: &Arc<Parsed>) -> Result<Prepared, Error> {
+        self.prepare_with(sql, || Ok(parsed.clone()))
+    }
+
+    fn prepare_with(
+        &mut self,
+        sql: &str,
+        parsed: impl FnOnce() -> Result<Arc<Parsed>, Error>,
+    ) -> Result<Prepared, Error> {
         if let Some(known) = self.by_text.get(sql).copied() {
             self.refresh(known)?;
             return Ok(known);
         }
-        let statement = Statement {
-            sql: sql.into(),
-            plan: Arc::new(compile(sql, &self.core.catalog)?),
-            version: self.core.catalog.version(),
-        };
-        let prepared = Prepared(u32::try_from(self.statements.len()).expect("fewer than 2^32 statements"));
-        self.by_text.insert(statement.sql.clone(), prepared);
-        self.statements.push(statement);
+        let parsed = parsed()?;
+        let plan = Arc::new(compile(&parsed, &self.core.catalog)?);
+        let (sql, version) = (SmolStr::from(sql), self.core.catalog.version());
+        let prepared = self.add(Statement { sql: sql.clone(), parsed: Some(parsed), plan, version });
+        self.by_text.insert(sql, prepared);
         Ok(prepared)
     }
 
     /// A plan that stands for no text.
     pub(crate) fn adopt(&mut self, plan: Plan) -> Prepared {
-        let version = u64::MAX;
-        self.statements.push(Statement { sql: "".into(), plan: Arc::new(plan), version });
-        Prepared(u32::try_from(self.statements.len() - 1).expect("few statements"))
+        self.add(Statement { sql: "".into(), parsed: None, plan: Arc::new(plan), version: 0 })
+    }
+
+    fn add(&mut self, statement: Statement) -> Prepared {
+        self.statements.push(statement);
+        Prepared(u32::try_from(self.statements.len() - 1).expect("fewer than 2^32 statements"))
     }
 
     /// Compiles a statement anew if the catalog has changed.
     fn refresh(&mut self, prepared: Prepared) -> Result<(), Error> {
         let statement = &mut self.statements[prepared.0 as usize];
-        if statement.version != self.core.catalog.version() && statement.version != u64::MAX {
-            statement.plan = Arc::new(compile(&statement.sql, &self.core.catalog)?);
+        if statement.version != self.core.catalog.version()
+            && let Some(parsed) = &statement.parsed
+        {
+            statement.plan = Arc::new(compile(parsed, &self.core.catalog)?);
             statement.version = self.core.catalog.version();
         }
         Ok(())
@@ -581,8 +600,4 @@ impl Core {
         self.changes.resize(self.tables.len(), 0);
         self.locks.set_tables(self.tables.len());
     }
-}
-
-fn compile(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
-    crate::compile::compile_parsed(&crate::parse::parse_one(sql)?, catalog)
 }

@@ -108,6 +108,18 @@ impl Tally {
 pub(super) struct FileRun {
     pub(super) on: On,
     pub(super) runs: Vec<PermutationRun>,
+    pub(super) of: Of,
+}
+
+/// What a file's runs are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The permutations that it tells.
+    Told,
+    /// All that there are, because it tells none.
+    Implied,
+    /// One of each outcome of a search.
+    Outcomes,
 }
 
 /// What is to be done with each file.
@@ -127,9 +139,10 @@ fn run_file(job: &Job, file: &Path, spec: &Spec, context: &mut Context<'_>, tall
         context.out.text(&heading);
     }
     let mut all = Vec::new();
+    let of = if spec.permutations.is_empty() { Of::Implied } else { Of::Told };
     for (on, ground) in grounds {
         let runs = run_on(file, spec, ground, prints, context)?;
-        all.push(FileRun { on: *on, runs });
+        all.push(FileRun { on: *on, runs, of });
     }
     let mut comparisons: Vec<Option<Comparison>> =
         all.iter().map(|run| (!expected.is_empty()).then(|| compare(&heading, &run.runs, expected))).collect();
@@ -218,45 +231,56 @@ fn open<'g>(name: &str, spec: &Spec, ground: &'g Ground) -> Result<Box<dyn Messa
     })
 }
 
+/// How many permutations are named that came to the same bad end.
+const NAMED_MAX: usize = 5;
+
 /// Says on standard error what has not ended well.
 pub(super) fn complain(file: &Path, run: &FileRun, context: &mut Context<'_>, tally: &mut Tally) {
     let file = file.display();
-    let mut refused: Vec<(&str, Vec<&PermutationRun>)> = Vec::new();
+    let mut ends: Vec<(&End, Vec<&PermutationRun>)> = Vec::new();
     for one in &run.runs {
         for complaint in &one.complaints {
             context.err.line(&format!("{file}: {complaint}"));
         }
-        match &one.end {
-            End::Done => {}
+        match ends.iter_mut().find(|(known, _)| **known == one.end) {
+            Some((_, runs)) => runs.push(one),
+            None => ends.push((&one.end, vec![one])),
+        }
+    }
+    let (all, of) = (run.runs.len(), if run.of == Of::Outcomes { "outcomes" } else { "permutations" });
+    for (end, runs) in ends {
+        let (tone, label, what) = match end {
+            End::Done => continue,
             End::SetupFailed(message) => {
                 tally.setup_failed = true;
                 let label = context.err.paint().tone(Tone::Bad, "error:");
                 context.err.line(&format!("{label} {file}: {message}"));
+                continue;
             }
-            End::Stuck(what) => {
+            End::Stuck(step) => {
                 tally.stuck = true;
-                let label = context.err.paint().tone(Tone::Bad, "stuck:");
-                let steps = one.steps.join(" ");
-                context.err.line(&format!("{label} {file}: {what} never comes back, in permutation {steps}"));
+                (Tone::Bad, "stuck:", format!("{step} never comes back"))
             }
             End::Refused(construct) => {
                 tally.refused = true;
-                match refused.iter_mut().find(|(known, _)| known == construct) {
-                    Some((_, runs)) => runs.push(one),
-                    None => refused.push((construct, vec![one])),
-                }
+                (Tone::Notable, "refused:", construct.clone())
             }
-        }
-    }
-    for (construct, runs) in refused {
-        let label = context.err.paint().tone(Tone::Notable, "refused:");
-        let (some, all) = (runs.len(), run.runs.len());
-        context.err.line(&format!("{label} {file}: {construct}: in {some} of {all} permutations"));
+        };
+        let (label, some) = (context.err.paint().tone(tone, label), runs.len());
+        context.err.line(&format!("{label} {file}: {what}: in {some} of {all} {of}"));
         if some < all {
-            for one in runs {
+            for one in runs.iter().take(NAMED_MAX) {
                 context.err.line(&format!("  permutation {}", one.steps.join(" ")));
             }
         }
+        if some < all && some > NAMED_MAX {
+            context.err.line(&format!("  and {} more, which --format json lists", some - NAMED_MAX));
+        }
+    }
+    if run.of == Of::Implied && run.runs.iter().any(|one| matches!(one.end, End::Stuck(_))) {
+        let hint = context.err.paint().tone(Tone::Notable, "hint:");
+        let rule = "a session that waits can take no step; --all-permutations leaves out what asks one to";
+        context.err.line(&format!("{hint} {rule}"));
     }
 }
 

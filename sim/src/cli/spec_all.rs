@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::{Format, On, Spec as Args};
 use super::ground::Ground;
-use super::spec::{FileRun, LineHead, Tally, begin, complain, lost};
+use super::spec::{FileRun, LineHead, Of, Tally, begin, complain, lost};
 use super::{Context, Failure};
 use crate::report::paint::Tone;
 use crate::spec::Spec;
@@ -57,7 +57,7 @@ pub(super) fn all_permutations(
             ));
         }
         let runs = found.explored.groups.into_iter().map(|group| group.run).collect();
-        complain(file, &FileRun { on: found.on, runs }, context, tally);
+        complain(file, &FileRun { on: found.on, runs, of: Of::Outcomes }, context, tally);
     }
     Ok(())
 }

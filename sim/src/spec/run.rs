@@ -196,7 +196,7 @@ impl<'r> Run<'r> {
         "the last steps".clone_into(&mut self.at);
         self.complete_waiting(Patience::UntilAnswered)?;
         if let Some(place) = self.waiting.first() {
-            self.at = format!("step {}: steps wait for each other", self.name(*place));
+            self.at = format!("step {} (steps wait for each other)", self.name(*place));
             return Err(Trouble::Stuck);
         }
         for (number, session) in spec.sessions.iter().enumerate() {

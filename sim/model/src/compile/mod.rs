@@ -50,20 +50,12 @@ const DEPTH_MAX: usize = 100;
 const NODES_MAX: usize = 4096;
 
 /// What is made of a statement, under the names of `catalog`.
-pub(crate) fn compile_parsed(statement: &Parsed, catalog: &Catalog) -> Result<Plan, Error> {
-    match statement {
-        Parsed::Tree(statement) => compile(statement, catalog),
-        Parsed::Own(own) => {
-            let body = Body::Utility(Builder::new(catalog).own(own)?);
-            Ok(Plan { params: Vec::new(), columns: Columns::new(), body })
-        }
-    }
-}
-
-/// The same, of a syntax tree.
-pub(crate) fn compile(statement: &Statement, catalog: &Catalog) -> Result<Plan, Error> {
+pub(crate) fn compile(statement: &Parsed, catalog: &Catalog) -> Result<Plan, Error> {
     let mut builder = Builder::new(catalog);
-    let (columns, body) = crate::parse::with_stack(|| builder.statement(statement))?;
+    let (columns, body) = match statement {
+        Parsed::Tree(statement) => crate::parse::with_stack(|| builder.statement(statement))?,
+        Parsed::Own(own) => (Columns::new(), Body::Utility(builder.own(own)?)),
+    };
     let params = builder.take_params()?;
     Ok(Plan { params, columns, body })
 }

@@ -7,7 +7,7 @@ mod plans;
 use super::compile;
 use crate::catalog::Catalog;
 use crate::error::Error;
-use crate::parse::parse;
+use crate::parse::{parse, parse_one, split};
 use crate::plan::{Body, Plan, Utility};
 
 const SCHEMA: &str = "
@@ -22,9 +22,11 @@ const SCHEMA: &str = "
 /// Executes DDL on a new catalog.
 fn catalog() -> Catalog {
     let mut catalog = Catalog::new();
-    for statement in parse(SCHEMA).expect("the tests' DDL parses") {
-        let plan = compile(&statement, &catalog).unwrap_or_else(|error| panic!("{statement}: {error}"));
-        let Body::Utility(utility) = plan.body else { panic!("DDL: {statement}") };
+    for source in split(SCHEMA).expect("the tests' DDL is tokens") {
+        let sql = source.text;
+        let parsed = parse(source).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let plan = compile(&parsed, &catalog).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let Body::Utility(utility) = plan.body else { panic!("DDL: {sql}") };
         let done = match utility {
             Utility::CreateTable { table, sequences, if_not_exists } => {
                 catalog.create_table(&table, &sequences, if_not_exists).map(|_| ())
@@ -37,14 +39,12 @@ fn catalog() -> Catalog {
             }
             other => panic!("DDL: {other:?}"),
         };
-        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     catalog
 }
 
 /// Compiles one statement.
 fn plan(sql: &str, catalog: &Catalog) -> Result<Plan, Error> {
-    let statements = parse(sql)?;
-    let [statement] = statements.as_slice() else { panic!("one statement: {sql}") };
-    compile(statement, catalog)
+    compile(&parse_one(sql)?, catalog)
 }

@@ -262,7 +262,7 @@ impl Core {
             return Ok(plan.clone());
         }
         let text = check_text(&self.catalog, key, step);
-        let plan = Arc::new(crate::compile::compile_parsed(&crate::parse::parse_one(&text)?, &self.catalog)?);
+        let plan = Arc::new(crate::compile::compile(&crate::parse::parse_one(&text)?, &self.catalog)?);
         self.checks.0.insert((key, step), (version, plan.clone()));
         Ok(plan)
     }

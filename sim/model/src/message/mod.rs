@@ -24,7 +24,7 @@ use crate::session::Block;
 use crate::types::{Scalar, Type, Value};
 
 pub(crate) use piece::{Piece, words};
-pub(crate) use poison::Poison;
+pub(crate) use poison::{Poison, Poisoned};
 pub use touch::Touch;
 
 /// How much a [`Notice`] matters.

@@ -1,15 +1,17 @@
 //! A message's statements, and those among them that are about statements: PREPARE, EXECUTE, DEALLOCATE, and CREATE TABLE .. AS, which is two.
 
+use std::sync::Arc;
+
 use smol_str::SmolStr;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Error, UNREADABLE};
-use crate::parse::{self, Reader};
+use crate::parse::{self, Parsed, Reader, Source};
 
 /// A statement of a message.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
-    Plain(SmolStr),
+    Plain(SmolStr, Arc<Parsed>),
     /// What the parser makes of it.
     Unreadable(SmolStr, Error),
     /// PREPARE name (types) AS sql.
@@ -49,37 +51,37 @@ const NAME_MAX: usize = 63;
 
 /// The statements of a message, none of them compiled yet.
 pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, Error> {
-    let texts = parse::split(sql)?;
-    for token in texts.iter().map(|text| parse::tokens(text)).collect::<Result<Vec<_>, Error>>()?.iter().flatten() {
+    let sources = parse::split(sql)?;
+    for token in sources.iter().flat_map(|source| &source.tokens) {
         if let Token::Word(word) = &token.token
             && word.value.len() > NAME_MAX
         {
             return Err(Error::refused(format_args!("a name of more than {NAME_MAX} bytes: {}", word.value)));
         }
     }
-    texts.into_iter().map(piece).collect()
+    sources.into_iter().map(piece).collect()
 }
 
-fn piece(text: &str) -> Result<Piece, Error> {
-    let tokens = parse::tokens(text)?;
-    let mut reader = Reader::new(&tokens);
+fn piece(source: Source<'_>) -> Result<Piece, Error> {
+    let mut reader = Reader::new(&source);
     let special = if reader.words(&["PREPARE"]) && !reader.words(&["TRANSACTION"]) {
-        prepare(&mut reader, text)?
+        prepare(&mut reader)?
     } else if reader.words(&["EXECUTE"]) {
         execute(&mut reader)?
     } else if reader.words(&["DEALLOCATE"]) {
         reader.words(&["PREPARE"]);
         Some(Piece::Deallocate(if reader.words(&["ALL"]) { None } else { Some(reader.name()?) }))
     } else if reader.words(&["CREATE", "TABLE"]) {
-        create_as(&mut reader, text)
+        create_as(&mut reader)
     } else {
         None
     };
     if let Some(special) = special {
         return Ok(special);
     }
-    Ok(match parse::parse_one(text) {
-        Ok(_) => Piece::Plain(text.into()),
+    let text = source.text;
+    Ok(match parse::parse(source) {
+        Ok(parsed) => Piece::Plain(text.into(), Arc::new(parsed)),
         Err(error) => Piece::Unreadable(text.into(), unsure(text, error)),
     })
 }
@@ -93,7 +95,7 @@ fn unsure(text: &str, error: Error) -> Error {
     Error::refused(format_args!("{UNREADABLE} {} .. ({})", words.join(" "), error.message))
 }
 
-fn prepare(reader: &mut Reader<'_>, text: &str) -> Result<Option<Piece>, Error> {
+fn prepare(reader: &mut Reader<'_>) -> Result<Option<Piece>, Error> {
     let name = reader.name()?;
     let mut types = Vec::new();
     if reader.takes(&Token::LParen) {
@@ -111,7 +113,7 @@ fn prepare(reader: &mut Reader<'_>, text: &str) -> Result<Option<Piece>, Error> 
     if !reader.words(&["AS"]) {
         return reader.unexpected();
     }
-    Ok(Some(Piece::Prepare { name, types, sql: reader.rest(text).into() }))
+    Ok(Some(Piece::Prepare { name, types, sql: reader.rest().into() }))
 }
 
 fn execute(reader: &mut Reader<'_>) -> Result<Option<Piece>, Error> {
@@ -149,10 +151,10 @@ fn literal(reader: &mut Reader<'_>) -> Result<Literal, Error> {
 }
 
 /// Only of the plain form; others are left to the parser.
-fn create_as(reader: &mut Reader<'_>, text: &str) -> Option<Piece> {
+fn create_as(reader: &mut Reader<'_>) -> Option<Piece> {
     let table = reader.name().ok()?;
     let is_query = reader.words(&["AS"]) && reader.starts_with(&["SELECT", "VALUES", "WITH"]);
-    let query = reader.rest(text);
+    let query = reader.rest();
     let tail = query.to_ascii_uppercase();
     let plain = is_query && !tail.ends_with(" DATA");
     plain.then(|| Piece::CreateAs { table, query: query.into() })

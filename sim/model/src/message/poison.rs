@@ -10,7 +10,7 @@ use super::piece::words;
 use crate::error::Error;
 use crate::parse;
 use crate::plan::{Body, Plan, Utility};
-use crate::server::{Server, SessionId};
+use crate::server::{Prepared, Server, SessionId};
 
 /// A definition that cannot be done, by what it leaves behind.
 #[derive(Debug)]
@@ -39,27 +39,45 @@ impl Server {
         self.core.session_mut(session.number()).poisons = true;
     }
 
-    /// A plan that does instead of `text`, which was refused, what can be done.
-    pub(super) fn poisoned(&self, me: u16, text: &str, refusal: &Error) -> Option<Plan> {
+    /// What does instead of `text`, which was refused, what can be done.
+    pub(super) fn poisoned(&mut self, me: u16, text: &SmolStr, refusal: &Error) -> Option<Prepared> {
         let others = self.core.sessions.iter().enumerate().filter(|(number, _)| *number != usize::from(me));
         if !self.core.session(me).poisons || others.into_iter().any(|(_, other)| other.transaction.is_some()) {
             return None;
         }
-        let words = words(&parse::tokens(text).ok()?);
-        let poison = match words.first()?.as_str() {
-            "create" => created(&words)?,
-            "alter" if words.get(1)? == "table" => Poison::of(words, true),
-            "grant" | "revoke" => Poison::of(words, true),
-            "drop" => Poison { drops: true, ..Poison::of(words, true) },
-            "insert" | "update" | "delete" if self.core.catalog.has_inert_poison(&words) => {
-                Poison::of(Vec::new(), true)
-            }
-            _ => return None,
-        };
-        let construct = refusal.message.strip_prefix("the model does not support ").unwrap_or(&refusal.message);
-        let body = Body::Utility(Utility::Poison(Box::new(Poison { construct: construct.into(), ..poison })));
-        Some(Plan { params: Vec::new(), columns: Vec::new(), body })
+        if !self.poisons.contains_key(text) {
+            let words = words(&parse::tokens(text).ok()?);
+            let writes = ["insert", "update", "delete"].contains(&words.first()?.as_str());
+            let prepared = self.adopt(plan(&words, refusal)?);
+            self.poisons.insert(text.clone(), Poisoned { prepared, written: writes.then_some(words) });
+        }
+        let Poisoned { prepared, written } = &self.poisons[text];
+        let done = written.as_ref().is_none_or(|words| self.core.catalog.has_inert_poison(words));
+        done.then_some(*prepared)
     }
+}
+
+/// What is done instead of a statement that is refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Poisoned {
+    prepared: Prepared,
+    /// The words of one that writes rows: nothing is done instead, unless it is to a table where that has no effect.
+    written: Option<Vec<SmolStr>>,
+}
+
+fn plan(words: &[SmolStr], refusal: &Error) -> Option<Plan> {
+    let all = || words.to_vec();
+    let poison = match words.first()?.as_str() {
+        "create" => created(words)?,
+        "alter" if words.get(1)? == "table" => Poison::of(all(), true),
+        "grant" | "revoke" => Poison::of(all(), true),
+        "drop" => Poison { drops: true, ..Poison::of(all(), true) },
+        "insert" | "update" | "delete" => Poison::of(Vec::new(), true),
+        _ => return None,
+    };
+    let construct = refusal.message.strip_prefix("the model does not support ").unwrap_or(&refusal.message);
+    let body = Body::Utility(Utility::Poison(Box::new(Poison { construct: construct.into(), ..poison })));
+    Some(Plan { params: Vec::new(), columns: Vec::new(), body })
 }
 
 impl Poison {

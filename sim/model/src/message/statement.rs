@@ -18,9 +18,12 @@ type Went = Result<Option<(Prepared, Outcome)>, Error>;
 impl Server {
     pub(super) fn execute_piece(&mut self, me: u16, piece: &Piece) -> Went {
         match piece {
-            Piece::Plain(text) => self.execute_text(me, text),
+            Piece::Plain(text, parsed) => {
+                let prepared = self.prepare_parsed(text, parsed);
+                self.execute_prepared(me, text, prepared)
+            }
             Piece::Unreadable(text, error) => match self.poisoned(me, text, error) {
-                Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
+                Some(prepared) => Ok(Some(self.execute_poison(me, prepared))),
                 None => Err(error.clone()),
             },
             Piece::Prepare { name, types, sql } => self.prepare_named(me, name, types, sql).map(|()| None),
@@ -32,34 +35,35 @@ impl Server {
 
     /// Prepares and executes one statement.
     pub(super) fn execute_text(&mut self, me: u16, text: &SmolStr) -> Went {
-        match self.prepare(text) {
-            Ok(prepared) => {
-                let outcome = self.execute(SessionId(u32::from(me)), prepared, &[]);
-                // Some things are refused when they are executed. Where that has undone more than the statement, it stays refused.
-                let alone = self.core.session(me).message.as_ref().is_some_and(|message| !message.is_of_several());
-                match &outcome {
-                    Outcome::Failed(error) if error.is_refusal() && alone => match self.poisoned(me, text, error) {
-                        Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
-                        None => Ok(Some((prepared, outcome))),
-                    },
-                    _ => Ok(Some((prepared, outcome))),
-                }
-            }
-            Err(error) => match self.poisoned(me, text, &error).filter(|_| error.is_refusal()) {
-                Some(plan) => Ok(Some(self.execute_plan(me, text, plan))),
-                None => Err(self.core.judged(me, text, error)),
-            },
-        }
+        let prepared = self.prepare(text);
+        self.execute_prepared(me, text, prepared)
     }
 
-    fn execute_plan(&mut self, me: u16, text: &SmolStr, plan: crate::plan::Plan) -> (Prepared, Outcome) {
-        // It says the same each time.
-        let known = self.poisons.get(text).copied();
-        let prepared = known.unwrap_or_else(|| {
-            let new = self.adopt(plan);
-            self.poisons.insert(text.clone(), new);
-            new
-        });
+    fn execute_prepared(&mut self, me: u16, text: &SmolStr, prepared: Result<Prepared, Error>) -> Went {
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let poisoned = if error.is_refusal() { self.poisoned(me, text, &error) } else { None };
+                return match poisoned {
+                    Some(prepared) => Ok(Some(self.execute_poison(me, prepared))),
+                    None => Err(self.core.judged(me, text, error)),
+                };
+            }
+        };
+        let outcome = self.execute(SessionId(u32::from(me)), prepared, &[]);
+        // Some things are refused when they are executed. Where that has undone more than the statement, it stays refused.
+        let alone = self.core.session(me).message.as_ref().is_some_and(|message| !message.is_of_several());
+        if let Outcome::Failed(error) = &outcome
+            && error.is_refusal()
+            && alone
+            && let Some(prepared) = self.poisoned(me, text, error)
+        {
+            return Ok(Some(self.execute_poison(me, prepared)));
+        }
+        Ok(Some((prepared, outcome)))
+    }
+
+    fn execute_poison(&mut self, me: u16, prepared: Prepared) -> (Prepared, Outcome) {
         (prepared, self.execute(SessionId(u32::from(me)), prepared, &[]))
     }
 
@@ -138,7 +142,7 @@ impl Server {
     fn create_as(&mut self, me: u16, table: &SmolStr, query: &SmolStr) -> Result<(), Error> {
         self.refuse_in_failed(me)?;
         self.core.prevent_if_read_only(me, "CREATE TABLE AS")?;
-        let columns = crate::compile::compile_parsed(&parse::parse_one(query)?, &self.core.catalog)?.columns;
+        let columns = crate::compile::compile(&parse::parse_one(query)?, &self.core.catalog)?.columns;
         let columns: Vec<String> =
             columns.iter().map(|(name, ty)| format!("{} {}", quoted(name), type_name(*ty))).collect();
         let create = format!("CREATE TABLE {} ({})", quoted(table), columns.join(", "));

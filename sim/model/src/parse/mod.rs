@@ -7,6 +7,8 @@ mod conflict_target;
 mod own;
 mod row_locks;
 
+use std::fmt;
+
 use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -30,69 +32,83 @@ const DEPTH_MAX: usize = 50;
 
 const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
-/// The statements of `sql`, separated by semicolons.
-pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, Error> {
-    if sql.len() > TEXT_MAX {
-        return Err(too_long(sql));
-    }
-    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
-    limit(&tokens)?;
-    let tokens = conflict_target::rewrite(row_locks::rewrite(tokens)?);
-    let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
-    with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))
-}
-
 /// One statement.
 pub(crate) enum Parsed {
     Tree(Box<Statement>),
     Own(Own),
 }
 
-/// The only statement of `sql`.
-pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
-    let starts = |word: &str| sql.trim_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    let maybe_own = sql.len() <= TEXT_MAX && ["alter", "prepare", "commit", "rollback"].into_iter().any(starts);
-    if maybe_own && let Some(own) = own::own(&tokens(sql)?)? {
-        return Ok(Parsed::Own(own));
+impl fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parsed")
     }
-    let mut statements = parse(sql)?;
-    let first = if statements.len() == 1 { statements.pop() } else { None };
-    first
-        .map(|statement| Parsed::Tree(Box::new(statement)))
-        .ok_or_else(|| Error::refused("several statements, or none, where one is expected: send them one by one"))
 }
 
-/// The texts of the statements in `sql`, without the semicolons between them and without empty ones.
-pub(crate) fn split(sql: &str) -> Result<Vec<&str>, Error> {
-    if sql.len() > TEXT_MAX {
-        return Err(too_long(sql));
+/// The text of one statement, and its tokens.
+pub(crate) struct Source<'sql> {
+    /// What the statement stands in, cut off at its end: the tokens' places are places in this.
+    until: &'sql str,
+    /// Without the white space around it.
+    pub(crate) text: &'sql str,
+    /// White space is left out.
+    pub(crate) tokens: Vec<TokenWithSpan>,
+}
+
+/// The only statement of `sql`.
+pub(crate) fn parse_one(sql: &str) -> Result<Parsed, Error> {
+    let mut sources = split(sql)?;
+    match sources.pop() {
+        Some(source) if sources.is_empty() => parse(source),
+        _ => Err(Error::refused("several statements, or none, where one is expected: send them one by one")),
     }
-    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
-    let (mut found, mut start, mut empty) = (Vec::new(), 0, true);
+}
+
+/// Reads a statement.
+pub(crate) fn parse(source: Source<'_>) -> Result<Parsed, Error> {
+    if let Some(own) = own::own(&source)? {
+        return Ok(Parsed::Own(own));
+    }
+    limit(&source.tokens)?;
+    let tokens = conflict_target::rewrite(row_locks::rewrite(source.tokens)?);
+    let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
+    let mut statements = with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))?;
+    match statements.pop() {
+        Some(statement) if statements.is_empty() => Ok(Parsed::Tree(Box::new(statement))),
+        _ => Err(Error::refused("several statements without a semicolon between them")),
+    }
+}
+
+/// The statements in `sql`, without the semicolons between them and without empty ones. A text is made tokens once: that is dearer than all
+/// that is made of them.
+pub(crate) fn split(sql: &str) -> Result<Vec<Source<'_>>, Error> {
+    let (mut found, mut start, mut own) = (Vec::new(), 0, Vec::new());
     let mut places = Places::new(sql);
-    for token in &tokens {
-        match &token.token {
-            Token::SemiColon => {
-                let end = places.find(token.span.start);
-                if !empty {
-                    found.push(sql[start..end].trim());
-                }
-                (start, empty) = (end + 1, true);
-            }
-            Token::Whitespace(_) => {}
-            _ => empty = false,
+    let mut put = |own: &mut Vec<TokenWithSpan>, start: usize, end: usize| {
+        if !own.is_empty() {
+            found.push(Source { until: &sql[..end], text: sql[start..end].trim(), tokens: std::mem::take(own) });
+        }
+    };
+    for token in tokens(sql)? {
+        if token.token == Token::SemiColon {
+            let end = places.find(token.span.start);
+            put(&mut own, start, end);
+            start = end + 1;
+        } else {
+            own.push(token);
         }
     }
-    if !empty {
-        found.push(sql[start..].trim());
-    }
+    put(&mut own, start, sql.len());
     Ok(found)
 }
 
-/// The tokens of one statement, white space left out.
+/// The tokens of a text, white space left out.
 pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
-    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
-    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
+    if sql.len() > TEXT_MAX {
+        return Err(too_long(sql));
+    }
+    let mut tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|error| unreadable(sql, &error))?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    Ok(tokens)
 }
 
 fn too_long(sql: &str) -> Error {

@@ -4,6 +4,7 @@ use smol_str::SmolStr;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::Source;
 use crate::error::Error;
 
 /// A statement of these.
@@ -43,9 +44,9 @@ pub(crate) enum Restart {
     With(i64),
 }
 
-/// Reads `tokens`, white space left out, if they are one of these statements.
-pub(super) fn own(tokens: &[TokenWithSpan]) -> Result<Option<Own>, Error> {
-    let mut reader = Reader::new(tokens);
+/// Reads a statement, if it is one of these.
+pub(super) fn own(source: &Source<'_>) -> Result<Option<Own>, Error> {
+    let mut reader = Reader::new(source);
     if reader.words(&["ALTER", "SEQUENCE"]) {
         return reader.alter_sequence().map(Some);
     }
@@ -60,15 +61,16 @@ pub(super) fn own(tokens: &[TokenWithSpan]) -> Result<Option<Own>, Error> {
     Ok(None)
 }
 
-/// Reads tokens one after the other.
+/// Reads a statement's tokens one after the other.
 pub(crate) struct Reader<'t> {
+    until: &'t str,
     tokens: &'t [TokenWithSpan],
     at: usize,
 }
 
 impl<'t> Reader<'t> {
-    pub(crate) fn new(tokens: &'t [TokenWithSpan]) -> Self {
-        Self { tokens, at: 0 }
+    pub(crate) fn new(source: &'t Source<'_>) -> Self {
+        Self { until: source.until, tokens: &source.tokens, at: 0 }
     }
 
     /// The next token.
@@ -89,10 +91,10 @@ impl<'t> Reader<'t> {
         words.iter().any(|word| self.is(self.at, word))
     }
 
-    /// What of `text`, which the tokens were read from, comes next.
-    pub(crate) fn rest<'s>(&self, text: &'s str) -> &'s str {
+    /// The text of what comes next, to the statement's end.
+    pub(crate) fn rest(&self) -> &'t str {
         let start = self.tokens.get(self.at).map(|token| token.span.start);
-        start.map_or("", |start| &text[super::place(text, start)..])
+        start.map_or("", |start| self.until[super::place(self.until, start)..].trim_end())
     }
 
     fn peek(&self) -> &Token {

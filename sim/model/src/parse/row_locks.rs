@@ -41,9 +41,11 @@ fn keyword(token: &TokenWithSpan) -> Option<Keyword> {
     }
 }
 
-/// Rewrites every row lock clause in `tokens`. White space is dropped: the parser skips it anyway.
+/// Rewrites every row lock clause in `tokens`.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, Error> {
-    let tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    if !tokens.iter().any(|token| keyword(token) == Some(Keyword::FOR)) {
+        return Ok(tokens);
+    }
     let mut out = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {

@@ -5,13 +5,14 @@ use crate::plan::RowLockStrength;
 
 #[track_caller]
 fn check_error(sql: &str, want: &str) {
-    assert_eq!(parse(sql).expect_err(sql).to_string(), want, "{sql}");
+    assert_eq!(parse_one(sql).expect_err(sql).to_string(), want, "{sql}");
 }
 
 #[test]
 fn several_statements() {
-    assert_eq!(parse("SELECT 1; SELECT 2;").expect("parses").len(), 2);
-    assert_eq!(parse(" ; -- nothing").expect("parses").len(), 0);
+    let texts = |sql| split(sql).expect("is tokens").into_iter().map(|source| source.text).collect::<Vec<_>>();
+    assert_eq!(texts(" SELECT 1; /* ; */ SELECT\n ';' ;"), ["SELECT 1", "/* ; */ SELECT\n ';'"]);
+    assert_eq!(texts(" ; -- nothing"), Vec::<&str>::new());
 }
 
 #[test]
@@ -33,8 +34,8 @@ fn each_strength_of_a_row_lock_is_read() {
         ("FOR KEY SHARE", RowLockStrength::KeyShare),
     ] {
         let sql = format!("SELECT * FROM a, b {words} OF a, b SKIP LOCKED {words} NOWAIT");
-        let statements = parse(&sql).expect("parses");
-        let [Statement::Query(query)] = statements.as_slice() else { panic!("one query: {statements:?}") };
+        let Ok(Parsed::Tree(statement)) = parse_one(&sql) else { panic!("parses: {sql}") };
+        let Statement::Query(query) = *statement else { panic!("a query: {sql}") };
         let locks: Vec<_> = query.locks.iter().map(|lock| marker(lock.of.as_ref().expect("marked"))).collect();
         let tables: Vec<_> = locks.iter().flatten().map(|(_, found, tables)| (*found, tables.len())).collect();
         assert_eq!(tables, [(strength, 2), (strength, 0)], "{sql}");

@@ -3,7 +3,7 @@
 use super::{SCHEMA, catalog};
 use crate::catalog::Catalog;
 use crate::compile::compile;
-use crate::parse::parse;
+use crate::parse::{parse, split};
 
 /// Statements that compile, to be damaged.
 const SEEDS: [&str; 12] = [
@@ -35,8 +35,8 @@ impl Random {
 }
 
 fn feed(sql: &str, catalog: &Catalog) {
-    if let Ok(statements) = parse(sql) {
-        for statement in statements {
+    for source in split(sql).unwrap_or_default() {
+        if let Ok(statement) = parse(source) {
             let _ = compile(&statement, catalog);
         }
     }
@@ -59,8 +59,9 @@ fn words(sql: &str) -> Vec<&str> {
 fn seeds_compile() {
     let catalog = catalog();
     for sql in SEEDS {
-        for statement in parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}")) {
-            compile(&statement, &catalog).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        for source in split(sql).unwrap_or_else(|error| panic!("{sql}: {error}")) {
+            let statement = parse(source).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            compile(&statement, &catalog).unwrap_or_else(|error| panic!("{sql}: {error}"));
         }
     }
 }
