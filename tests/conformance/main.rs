@@ -49,6 +49,7 @@ specs! {
         foreign_key_actions
         foreign_keys_share_the_key
         foreign_keys_under_repeatable_read
+        index_over_rows
         isolation_inside_a_savepoint
         key_share_follows_the_row
         lock_and_read_in_one_statement
@@ -73,6 +74,7 @@ specs! {
         savepoints
         sequence_of_a_column
         sequences_do_not_roll_back
+        set_a_sequence
         settings_of_a_transaction
         skip_locked
         snapshot_of_each_statement

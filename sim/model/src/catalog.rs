@@ -572,6 +572,8 @@ pub(crate) fn view_columns(view: crate::plan::View) -> &'static [(&'static str, 
             ("cycle", Scalar::Bool),
             ("cache_size", Scalar::Int8),
         ],
+        // `log_cnt` hangs on checkpoints.
+        crate::plan::View::Sequence(_) => &[("last_value", Scalar::Int8), ("is_called", Scalar::Bool)],
         crate::plan::View::SequenceOptions => &[
             ("seqrelid", Scalar::Oid),
             ("seqstart", Scalar::Int8),

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::catalog::{Catalog, TableId};
 use crate::plan::{
-    Body, ConflictAction, EXCLUDED, Expr, Node, NodeId, OWN_ROW, OnConflict, Plan, Query, Returning, SlotId,
-    SubqueryKind,
+    Body, ConflictAction, Difference, EXCLUDED, Expr, Node, NodeId, OWN_ROW, OnConflict, Plan, Query, Returning,
+    SlotId, SubqueryKind,
 };
 use crate::types::Value;
 use crate::types::text::type_name;
@@ -106,6 +106,10 @@ impl Text<'_> {
             Node::Project { input: _, slot, exprs } => format!("Project -> s{slot}: {}", self.exprs(exprs)),
             Node::Distinct { input: _, slot } => format!("Distinct s{slot}"),
             Node::Append { inputs: _, slot } => format!("Append -> s{slot}"),
+            Node::SetOperation { inputs: _, slot, how: Difference { except, all } } => {
+                let name = if *except { "Except" } else { "Intersect" };
+                format!("{name}{} -> s{slot}", if *all { " all" } else { "" })
+            }
             node => self.head_of_rows(node),
         }
     }

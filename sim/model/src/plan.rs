@@ -162,6 +162,8 @@ pub(crate) enum Node {
     Limit { input: NodeId, limit: Option<Expr>, offset: Option<Expr> },
     /// UNION ALL: the inputs in turn, each copied from its slot into `slot`.
     Append { inputs: Vec<(NodeId, SlotId)>, slot: SlotId },
+    /// INTERSECT and EXCEPT: rows of the first input, copied into `slot`.
+    SetOperation { inputs: [(NodeId, SlotId); 2], slot: SlotId, how: Difference },
     /// FOR UPDATE and its weaker forms: locks each row's tuple, waits for whoever has it, and re-checks.
     LockRows { input: NodeId, targets: Vec<RowLockTarget>, again: LockedAgain },
     /// Inserts the row in `source`, whose columns are the table's, in their order, defaults filled in.
@@ -185,11 +187,22 @@ pub(crate) enum Node {
     Delete { input: NodeId, target: SlotId, table: TableId, recheck: Vec<Expr>, returning: Option<Returning> },
 }
 
+/// See [`Node::SetOperation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The rows that the other input has not; else those that it has.
+    pub(crate) except: bool,
+    /// As often as they come here, less or at most as often as they come there; else each once.
+    pub(crate) all: bool,
+}
+
 /// See [`Node::NestLoop`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JoinKind {
     Inner,
     Left,
+    /// A function in a select list: its rows for each row.
+    Each,
 }
 
 /// RETURNING: evaluated with `row` bound to the new tuple (DELETE: the old one), written into `slot`.
@@ -279,6 +292,8 @@ pub(crate) enum View {
     Sequences,
     /// `pg_sequence`
     SequenceOptions,
+    /// A sequence read as a table
+    Sequence(SequenceId),
 }
 
 /// An expression whose names and types are resolved. Operands have been cast to the operator's type.

@@ -27,6 +27,21 @@ impl Sequence {
         Ok(new)
     }
 
+    /// `setval`. Source: PostgreSQL, sequence.c, `do_setval`.
+    pub(crate) fn set(def: &SequenceDef, last: i64, called: bool) -> Result<Self, Error> {
+        if (def.min..=def.max).contains(&last) {
+            return Ok(Self { last, called });
+        }
+        let (name, min, max) = (&def.name, def.min, def.max);
+        let message = format!("setval: value {last} is out of bounds for sequence \"{name}\" ({min}..{max})");
+        Err(Error::new("22003", message))
+    }
+
+    /// `last_value` and `is_called`.
+    pub(crate) fn state(self) -> (i64, bool) {
+        (self.last, self.called)
+    }
+
     /// The next value.
     pub(crate) fn next(&mut self, def: &SequenceDef) -> Result<i64, Error> {
         if !self.called {

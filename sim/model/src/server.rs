@@ -257,14 +257,6 @@ impl Server {
         self.statements[prepared.0 as usize].plan.columns.iter().map(|(name, ty)| (&**name, *ty))
     }
 
-    /// What leaves the order of a statement's rows open, and whether it hangs on that which rows there are.
-    pub(crate) fn order_left_open_by(&self, prepared: Prepared) -> Option<(&'static str, bool)> {
-        match &self.statements[prepared.0 as usize].plan.body {
-            crate::plan::Body::Query(query) => Some((query.order.left_open_by?, query.order.limited)),
-            crate::plan::Body::Utility(_) => None,
-        }
-    }
-
     /// The types of a statement's parameters.
     pub fn params(&self, prepared: Prepared) -> &[Type] {
         &self.statements[prepared.0 as usize].plan.params
@@ -476,6 +468,7 @@ impl Server {
         }
         if core.catalog.version() != kept.catalog.version() {
             core.catalog.restore(kept.catalog.clone());
+            core.drop_indexes();
         }
         core.sequences.clone_from(&kept.sequences);
         core.sequences.resize(core.tables.len(), Sequence::default());

@@ -44,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     /// What `currval` gives.
     pub(crate) sequences: Vec<(SequenceId, i64)>,
+    /// The sequence of the last `nextval`: what `lastval` gives is its.
+    pub(crate) last_sequence: SequenceId,
     /// The state of its statement, kept for the next one when it is done.
     activation: Option<Box<Activation>>,
     /// The statement that waits, or has paused.
@@ -412,10 +414,15 @@ impl Core {
             self.sequences[sequence as usize] = old;
         }
         match savepoint {
-            Some(savepoint) => self.catalog.restore(savepoint.catalog.clone()),
+            Some(savepoint) if self.catalog.version() != savepoint.catalog.version() => {
+                self.catalog.restore(savepoint.catalog.clone());
+                self.drop_indexes();
+            }
+            Some(_) => {}
             None => {
                 if let Some(catalog) = transaction.catalog.take() {
                     self.catalog.restore(catalog);
+                    self.drop_indexes();
                 }
             }
         }
@@ -506,6 +513,16 @@ impl Core {
     /// Remembers a table's storage, which was exchanged, for a rollback.
     pub(crate) fn put_storage_aside(&mut self, me: u16, table: TableId, storage: Table) {
         self.transaction_mut(me).truncated.push((table, storage));
+    }
+
+    /// Whoever reads a sequence that another transaction has restarted reads what it was; that is put aside there.
+    pub(crate) fn refuse_restarted(&self, me: u16, id: SequenceId) -> Result<(), Error> {
+        let mut others = self.sessions.iter().enumerate().filter(|(number, _)| *number != usize::from(me));
+        let restarts = |transaction: &Transaction| transaction.restarted.iter().any(|(restarted, _)| *restarted == id);
+        if others.any(|(_, session)| session.transaction.as_deref().is_some_and(restarts)) {
+            return Err(Error::refused("reading a sequence that another transaction has restarted"));
+        }
+        Ok(())
     }
 
     /// A table's storage as it is to all but the transaction that has it truncated, if there is one.

@@ -143,7 +143,8 @@ impl Builder<'_> {
         }
         match found.callee {
             Callee::Aggregate(function) => {
-                if let (AggregateFunction::Sum, [INT8]) = (function, found.args) {
+                let as_numeric = function == AggregateFunction::Avg && found.args != [NUMERIC];
+                if as_numeric || matches!((function, found.args), (AggregateFunction::Sum, [INT8])) {
                     exprs =
                         exprs.into_iter().map(|expr| super::coerce::call(Function::IntToNumeric, vec![expr])).collect();
                 }
@@ -325,6 +326,7 @@ impl Builder<'_> {
             "min" => AggregateFunction::Min,
             "max" => AggregateFunction::Max,
             "array_agg" => AggregateFunction::ArrayAgg,
+            "jsonb_agg" | "jsonb_object_agg" => return self.json_aggregate(name, call).map(Some),
             _ => return Ok(None),
         };
         let (mut args, filter) = self.aggregate_args(call)?;
@@ -366,6 +368,27 @@ impl Builder<'_> {
             operator::groupable(arg.ty)?;
         }
         self.add_aggregate(aggregate, ty, name).map(Some)
+    }
+
+    /// `jsonb_agg(value)`, `jsonb_object_agg(key, value)`.
+    fn json_aggregate(&mut self, name: &str, call: &Call<'_>) -> Result<Typed, Error> {
+        let (args, filter) = self.aggregate_args(call)?;
+        let types: Vec<String> = args.iter().map(|arg| text::type_name(arg.ty)).collect();
+        let (function, builder) = match (name, args.len(), call.star) {
+            ("jsonb_agg", 1, false) if args[0].ty == UNKNOWN => {
+                let message = "could not determine polymorphic type because input has type unknown";
+                return Err(Error::new("42804", message));
+            }
+            ("jsonb_agg", 1, false) => (AggregateFunction::JsonbAgg, "jsonb_build_array"),
+            ("jsonb_object_agg", 2, false) => (AggregateFunction::JsonbObjectAgg, "jsonb_build_object"),
+            _ => return Err(Error::new("42883", format!("function {name}({}) does not exist", types.join(", ")))),
+        };
+        refuse_if(call.distinct, &format!("{name} with DISTINCT"))?;
+        let Expr::Call { args, .. } = self.build_json(builder, args)?.expr else {
+            return Err(Error::refused(format_args!("{name} of nothing but constants")));
+        };
+        let aggregate = self.aggregate_parts(function, args, filter, call)?;
+        self.add_aggregate(aggregate, JSONB, name)
     }
 
     /// The arguments of an aggregate and its FILTER: no aggregate can stand in them. They are looked at before it is known which
@@ -448,5 +471,5 @@ fn array_element(name: &str, args: &[Typed]) -> Result<Option<Scalar>, Error> {
 }
 
 fn signature_is_aggregate(name: &str) -> bool {
-    matches!(name, "sum" | "bool_and" | "bool_or" | "every" | "string_agg")
+    matches!(name, "sum" | "avg" | "bool_and" | "bool_or" | "every" | "string_agg")
 }

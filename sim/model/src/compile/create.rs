@@ -409,7 +409,7 @@ impl Builder<'_> {
         refuse_if(visit::has_subquery(&value.expr), "a subquery in an index")?;
         let name = match &value.expr {
             Expr::Column { column, .. } => table.columns[usize::from(*column)].name.clone(),
-            _ => match super::select::result_name(expr) {
+            _ => match super::name::result_name(expr) {
                 name if *name == *"?column?" => "expr".into(),
                 name => name,
             },

@@ -219,7 +219,7 @@ impl Builder<'_> {
         self.cast_to(value, ty)
     }
 
-    fn cast_to(&mut self, value: Typed, ty: &ast::DataType) -> Result<Typed, Error> {
+    pub(super) fn cast_to(&mut self, value: Typed, ty: &ast::DataType) -> Result<Typed, Error> {
         let (to, modifier) = modified_type(ty)?;
         let Typed { expr, ty } = self.cast(value, to)?;
         Ok(typed(fitted(expr, modifier, true), ty))

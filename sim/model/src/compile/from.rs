@@ -8,7 +8,7 @@ use super::coerce::{Cast, INT4, INT8, NUMERIC, UNKNOWN};
 use super::join::{From, Leaf};
 use super::scope::{Merged, Source, Typed, ident, qualified};
 use super::{Builder, Columns, refuse_if};
-use crate::catalog::view_columns;
+use crate::catalog::{Relation, SequenceId, view_columns};
 use crate::error::Error;
 use crate::function::TableFunction;
 use crate::plan::{CompareOp, Expr, RowLockStrength, TableLockMode, View};
@@ -54,11 +54,11 @@ impl Builder<'_> {
             let on = match constraint {
                 JoinConstraint::Using(names) => {
                     let names = names.iter().map(using_name).collect::<Result<Vec<_>, Error>>()?;
-                    self.join_using((first, middle), &names, turned)?
+                    self.join_using((first, middle), &names, (outer, turned))?
                 }
                 JoinConstraint::Natural => {
                     let names = self.common_names(first, middle);
-                    self.join_using((first, middle), &names, turned)?
+                    self.join_using((first, middle), &names, (outer, turned))?
                 }
                 constraint => self.join_condition(constraint, first, outer, join_operator)?,
             };
@@ -123,7 +123,7 @@ impl Builder<'_> {
         &mut self,
         (first, middle): (usize, usize),
         names: &[SmolStr],
-        turned: bool,
+        (outer, turned): (bool, bool),
     ) -> Result<Vec<Expr>, Error> {
         let mut sides = self.sides((first, middle));
         let (mut on, mut columns) = (Vec::new(), Vec::new());
@@ -134,9 +134,12 @@ impl Builder<'_> {
             }
             let left = take_common(&mut sides[0], name, "left")?;
             let right = take_common(&mut sides[1], name, "right")?;
-            refuse_if(left.ty != right.ty, "JOIN .. USING of columns of different types")?;
-            columns.push((name.clone(), if turned { right.clone() } else { left.clone() }));
-            on.push(self.compare(CompareOp::Eq, left, right)?.expr);
+            let (mut exprs, ty) = self.common_type(vec![left.clone(), right.clone()], "JOIN/USING")?;
+            on.push(self.compare(CompareOp::Eq, left.clone(), right.clone())?.expr);
+            // Of an inner join, that which needs no cast.
+            let takes_right = turned || !outer && left.ty != ty && right.ty == ty;
+            let expr = exprs.swap_remove(usize::from(takes_right));
+            columns.push((name.clone(), Typed { expr, ty }));
         }
         columns.extend(sides.into_iter().flatten());
         let scope = self.scope();
@@ -221,11 +224,32 @@ impl Builder<'_> {
             )?;
             return Ok(From::Leaf(slot, Leaf::View(view)));
         }
+        if let Relation::Sequence(id) = self.relation(name)? {
+            return self.sequence_source(bare, schema, id, alias);
+        }
         let table = self.table(name)?;
         let (slot, source) = self.table_source(table, alias)?;
         let locked = locks.iter().any(|lock| lock.of.is_empty() || lock.of.contains(&source));
         self.lock(table, if locked { TableLockMode::RowShare } else { TableLockMode::AccessShare });
         Ok(From::Leaf(slot, Leaf::Table(table)))
+    }
+
+    /// A sequence: one row.
+    fn sequence_source(
+        &mut self,
+        name: SmolStr,
+        schema: Option<SmolStr>,
+        id: SequenceId,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<From, Error> {
+        let (slot, view) = (self.slot(), View::Sequence(id));
+        let columns = view_columns(view).iter().map(|(name, ty)| ((*name).into(), Type::Scalar(*ty))).collect();
+        self.add_aliased(
+            alias,
+            Source { name, schema, slot, columns, table: None, qualified_only: false, partial: true },
+        )?;
+        self.lock(id, TableLockMode::AccessShare);
+        Ok(From::Leaf(slot, Leaf::View(view)))
     }
 
     /// Adds a table to the sources: its slot and its name.
@@ -338,7 +362,7 @@ impl Builder<'_> {
         Ok(From::Leaf(slot, Leaf::Function { function, args, ordinality }))
     }
 
-    fn unnest(&mut self, args: &[&ast::Expr]) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
+    pub(super) fn unnest(&mut self, args: &[&ast::Expr]) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
         let (mut exprs, mut types) = (Vec::new(), Vec::new());
         for arg in args {
             let value = self.expr(arg)?;
@@ -357,7 +381,10 @@ impl Builder<'_> {
         Ok((TableFunction::Unnest, exprs, types))
     }
 
-    fn generate_series(&mut self, args: &[&ast::Expr]) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
+    pub(super) fn generate_series(
+        &mut self,
+        args: &[&ast::Expr],
+    ) -> Result<(TableFunction, Vec<Expr>, Vec<Type>), Error> {
         if !(2..=3).contains(&args.len()) {
             return Err(Error::refused(format!("generate_series with {} arguments", args.len())));
         }

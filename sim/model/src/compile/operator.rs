@@ -169,9 +169,6 @@ impl Builder<'_> {
             let refused = ty == Type::Scalar(Scalar::Timestamptz);
             return Err(if refused { Error::refused(format!("timestamptz {text}")) } else { error });
         };
-        if number == Number::Numeric && matches!(function(number), Function::Divide(_)) {
-            return Err(Error::refused("the division of numeric values"));
-        }
         let left = self.try_coerce(left, ty, Cast::Implicit)?.ok_or_else(|| error.clone())?;
         let right = self.try_coerce(right, ty, Cast::Implicit)?.ok_or(error)?;
         Ok(Typed { expr: call(function(number), vec![left, right]), ty })

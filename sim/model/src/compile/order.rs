@@ -5,7 +5,7 @@
 //! must not show these ([`crate::exec::Activation::shows_order`]).
 
 use crate::function::AggregateFunction;
-use crate::plan::{Aggregate, CompareOp, Cte, Expr, Node, NodeId, RowOrder, SubqueryKind};
+use crate::plan::{Aggregate, CompareOp, Cte, Expr, JoinKind, Node, NodeId, RowOrder, SubqueryKind};
 
 /// What is known of the order of the root's rows. Those of one table come as they were written.
 pub(super) fn of_rows(nodes: &[Node], ctes: &[Cte], root: NodeId) -> RowOrder {
@@ -57,7 +57,13 @@ impl Walk<'_> {
             }
             Node::Aggregate { input, keys, aggregates, .. } if keys.is_empty() => {
                 let lists = |aggregate: &Aggregate| {
-                    matches!(aggregate.function, AggregateFunction::ArrayAgg | AggregateFunction::StringAgg)
+                    matches!(
+                        aggregate.function,
+                        AggregateFunction::ArrayAgg
+                            | AggregateFunction::StringAgg
+                            | AggregateFunction::JsonbAgg
+                            | AggregateFunction::JsonbObjectAgg
+                    )
                 };
                 if aggregates.iter().any(|aggregate| lists(aggregate) && aggregate.order.is_empty()) {
                     self.order.limited = true;
@@ -65,7 +71,14 @@ impl Walk<'_> {
                 }
             }
             Node::Aggregate { .. } => self.open("GROUP BY", true),
-            Node::Distinct { .. } => self.open("DISTINCT", true),
+            Node::Distinct { input, .. } if self.is_sorted_for(*input) => {
+                self.order.limited = true;
+                self.node(*input);
+            }
+            Node::Distinct { .. } => self.open("DISTINCT or UNION", true),
+            Node::SetOperation { .. } => self.open("INTERSECT or EXCEPT", true),
+            // A function in a select list.
+            Node::NestLoop { outer, kind: JoinKind::Each, .. } => self.node(*outer),
             Node::NestLoop { outer, inner, on, .. } => {
                 self.condition(on.as_ref());
                 if !self.gives_one_row(*outer) && !self.gives_one_row(*inner) {
@@ -96,6 +109,12 @@ impl Walk<'_> {
             | Node::Update { input, .. }
             | Node::Delete { input, .. } => self.node(*input),
         }
+    }
+
+    /// DISTINCT ON: its rows are sorted, and the first of each group is taken.
+    fn is_sorted_for(&self, input: NodeId) -> bool {
+        let Node::Project { input, .. } = &self.nodes[usize::from(input)] else { return false };
+        matches!(self.nodes[usize::from(*input)], Node::Sort { .. })
     }
 
     fn gives_one_row(&self, node: NodeId) -> bool {

@@ -173,7 +173,7 @@ impl Builder<'_> {
         Ok(rows)
     }
 
-    fn values(&mut self, values: &ast::Values, expect: Option<&[Type]>) -> Result<Rows, Error> {
+    pub(super) fn values(&mut self, values: &ast::Values, expect: Option<&[Type]>) -> Result<Rows, Error> {
         let ast::Values { explicit_row, value_keyword, rows } = values;
         refuse_if(*explicit_row || *value_keyword, "VALUE, ROW")?;
         self.clause("VALUES");
@@ -205,52 +205,6 @@ impl Builder<'_> {
         let slot = self.slot();
         let root = self.node(Node::Values { slot, rows: lists })?;
         Ok(Rows { root, slot, columns: types })
-    }
-
-    /// UNION ALL of any number of queries, as one node.
-    fn set_operation(&mut self, body: &SetExpr, expect: Option<&[Type]>) -> Result<Rows, Error> {
-        let mut parts = Vec::new();
-        let mut rest = body;
-        while let SetExpr::SetOperation { left, op, set_quantifier, right } = rest {
-            let all = *op == ast::SetOperator::Union && *set_quantifier == ast::SetQuantifier::All;
-            refuse_if(!all, "UNION, INTERSECT and EXCEPT, save UNION ALL")?;
-            parts.push(&**right);
-            rest = left;
-        }
-        parts.push(rest);
-        let mut inputs = Vec::with_capacity(parts.len());
-        for part in parts.into_iter().rev() {
-            inputs.push(self.nested(|builder| builder.set_part(part, expect))?);
-        }
-        let columns = inputs[0].columns.clone();
-        if inputs.iter().any(|rows| rows.columns.len() != columns.len()) {
-            return Err(Error::new("42601", "each UNION query must have the same number of columns"));
-        }
-        for rows in &inputs {
-            let pairs = columns.iter().zip(&rows.columns);
-            let differ = pairs.clone().any(|((_, left), (_, right))| left != right);
-            refuse_if(differ, "UNION ALL of queries whose columns have different types: cast them")?;
-        }
-        let slot = self.slot();
-        let inputs = inputs.into_iter().map(|rows| (rows.root, rows.slot)).collect();
-        let root = self.node(Node::Append { inputs, slot })?;
-        // Its own ORDER BY sees nothing but the results.
-        *self.scope() = Scope::default();
-        Ok(Rows { root, slot, columns })
-    }
-
-    fn set_part(&mut self, part: &SetExpr, expect: Option<&[Type]>) -> Result<Rows, Error> {
-        self.scopes.push(Scope::default());
-        let around = Around { order: &[], locks: Vec::new(), limit: None, offset: None, expect };
-        let rows = match part {
-            SetExpr::Select(select) => self.select(select, &around),
-            SetExpr::Values(values) => self.values(values, expect),
-            SetExpr::Query(query) => self.query(query, expect),
-            SetExpr::SetOperation { .. } => self.set_operation(part, expect),
-            _ => Err(Error::refused("this part of a UNION ALL")),
-        };
-        self.scopes.pop();
-        rows
     }
 }
 

@@ -7,7 +7,7 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use super::Builder;
 use crate::catalog::{Relation, TableId};
 use crate::error::Error;
-use crate::plan::{Aggregate, CteId, Expr, SlotId};
+use crate::plan::{Aggregate, CteId, Expr, NodeId, SlotId};
 use crate::types::Type;
 
 /// A longer identifier is cut, as PostgreSQL cuts it. Source: `src/include/pg_config_manual.h`, NAMEDATALEN.
@@ -54,6 +54,8 @@ pub(super) struct Scope {
     pub(super) aggregates: Option<Vec<Aggregate>>,
     /// The slot of the aggregates; reserved with the first of them.
     pub(super) aggregate_slot: Option<SlotId>,
+    /// The function that gives rows in the select list: its slot and its node.
+    pub(super) series: Option<(SlotId, NodeId)>,
     /// The clause, for errors: aggregate functions are not allowed in WHERE.
     pub(super) clause: &'static str,
 }

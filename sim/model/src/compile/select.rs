@@ -4,9 +4,10 @@ use smol_str::SmolStr;
 
 use sqlparser::ast::{self, GroupByExpr, SelectItem, SelectItemQualifiedWildcardKind};
 
-use super::coerce::{BOOL, Cast, UNKNOWN};
+use super::coerce::{Cast, UNKNOWN};
 use super::from::RowLock;
 use super::join::{conjuncts, inner_conditions, outer_joins};
+use super::name::result_name;
 use super::scope::{Typed, ident, parts, typed_column};
 use super::{Builder, Columns, Rows, limit_targets, operator, refuse_if, visit};
 use crate::error::Error;
@@ -66,6 +67,7 @@ impl Builder<'_> {
             having = Some(self.boolean(condition, "HAVING")?);
         }
         let keys = self.group_keys(clauses.group, &results)?;
+        let mut distinct_on = self.distinct_on(clauses.distinct_on, &results, &mut order)?;
         let grouped = !keys.is_empty() || having.is_some() || self.scope().aggregate_slot.is_some();
         let mut missing = Vec::new();
         for item in &items {
@@ -81,13 +83,15 @@ impl Builder<'_> {
             let mut exprs: Vec<&mut Expr> = results.iter_mut().map(|(_, value)| &mut value.expr).collect();
             exprs.extend(order.iter_mut().map(|key| &mut key.expr));
             exprs.extend(having.as_mut());
+            exprs.extend(&mut distinct_on);
+            refuse_if(self.scope().series.is_some(), "a function that gives rows beside GROUP BY and aggregates")?;
             input = self.group(input, keys, &mut exprs)?;
             input = self.filtered(input, having.into_iter().collect())?;
         }
         let targets = self.lock_targets(&around.locks)?;
         self.check_nullable(&targets, &missing, &again, &around.locks)?;
         let locks = Locks { targets, again, missing };
-        self.above(input, results, order, clauses.distinct, locks, around)
+        self.above(input, results, order, (clauses.distinct, distinct_on), locks, around)
     }
 
     /// A WHERE condition's terms.
@@ -107,7 +111,7 @@ impl Builder<'_> {
         mut input: NodeId,
         results: Vec<Item>,
         mut order: Vec<SortKey>,
-        distinct: bool,
+        (distinct, distinct_on): (bool, Vec<Expr>),
         locks: Locks,
         around: &Around<'_>,
     ) -> Result<Rows, Error> {
@@ -121,7 +125,18 @@ impl Builder<'_> {
         let types: Vec<Type> = results.iter().map(|(_, value)| value.ty).collect();
         let exprs: Vec<Expr> = results.into_iter().map(|(_, value)| value.expr).collect();
         // What must not be evaluated twice is evaluated before it is sorted by.
-        let early = distinct || order.iter().any(|key| visit::is_volatile(&key.expr) || visit::has_subquery(&key.expr));
+        let series = self.scope().series.take();
+        refuse_if(series.is_some() && !locks.targets.is_empty(), "a row lock beside a function that gives rows")?;
+        let reads_series =
+            |key: &SortKey| series.is_some_and(|(slot, _)| visit::slots(&key.expr, &self.nodes).contains(&slot));
+        let sorts_series = order.iter().any(reads_series);
+        let early = distinct
+            || !distinct_on.is_empty()
+            || order.iter().any(|key| visit::is_volatile(&key.expr) || visit::has_subquery(&key.expr));
+        if let Some(series) = series.filter(|_| early || sorts_series) {
+            input = self.with_series(input, series)?;
+            slots.push(series.0);
+        }
         if early {
             refuse_if(!locks.targets.is_empty(), "a row lock with ORDER BY of a subquery or of a volatile function")?;
             for key in &mut order {
@@ -141,6 +156,14 @@ impl Builder<'_> {
         }
         if !order.is_empty() {
             input = self.node(Node::Sort { input, slots, keys: order })?;
+        }
+        if !distinct_on.is_empty() {
+            let on = self.slot();
+            input = self.node(Node::Project { input, slot: on, exprs: distinct_on })?;
+            input = self.node(Node::Distinct { input, slot: on })?;
+        }
+        if let Some(series) = series.filter(|_| !early && !sorts_series) {
+            input = self.with_series(input, series)?;
         }
         if !locks.targets.is_empty() {
             // PostgreSQL evaluates it below the lock, and so before a wait; this plan evaluates it above.
@@ -326,6 +349,42 @@ impl Builder<'_> {
         Ok(keys)
     }
 
+    /// DISTINCT ON: rows are sorted by these, too. Source: PostgreSQL, `parse_clause.c`, `transformDistinctOnClause`.
+    fn distinct_on(
+        &mut self,
+        exprs: &[ast::Expr],
+        results: &[Item],
+        order: &mut Vec<SortKey>,
+    ) -> Result<Vec<Expr>, Error> {
+        self.clause("DISTINCT ON");
+        let mut on: Vec<Expr> = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            let named = named_result(expr, results, "DISTINCT ON")?;
+            let value = self.named_or(named, expr)?;
+            operator::sortable(value.ty)?;
+            refuse_if(
+                visit::has_subquery(&value.expr) || visit::is_volatile(&value.expr),
+                "DISTINCT ON of a subquery or of a volatile function",
+            )?;
+            if !on.contains(&value.expr) {
+                on.push(value.expr);
+            }
+        }
+        let first = order.iter().take_while(|key| on.contains(&key.expr)).count();
+        let missing: Vec<&Expr> = on.iter().filter(|expr| !order.iter().any(|key| key.expr == **expr)).collect();
+        let skips = first < order.len();
+        if !on.is_empty() && skips && (!missing.is_empty() || order[first..].iter().any(|key| on.contains(&key.expr))) {
+            let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+            return Err(Error::new("42P10", message));
+        }
+        let keys: Vec<SortKey> = missing
+            .into_iter()
+            .map(|expr| SortKey { expr: expr.clone(), descending: false, nulls_first: false })
+            .collect();
+        order.extend(keys);
+        Ok(on)
+    }
+
     /// The sources that row lock clauses lock. The stronger of two that name one source counts.
     fn lock_targets(&mut self, locks: &[RowLock]) -> Result<Vec<RowLockTarget>, Error> {
         let mut targets: Vec<RowLockTarget> = Vec::new();
@@ -397,81 +456,10 @@ fn unnested(mut expr: &ast::Expr) -> &ast::Expr {
     expr
 }
 
-/// The name of a result without an alias. Source: PostgreSQL, `parse_target.c`, `FigureColname`.
-pub(super) fn result_name(expr: &ast::Expr) -> SmolStr {
-    colname(expr).map_or_else(|| "?column?".into(), |(name, _)| name)
-}
-
-/// The name, and whether it is a strong one: a column's or function's goes before a type's.
-fn colname(expr: &ast::Expr) -> Option<(SmolStr, bool)> {
-    use ast::Expr as A;
-    match expr {
-        A::Identifier(name) => Some((ident(name), true)),
-        A::CompoundIdentifier(names) => names.last().map(|name| (ident(name), true)),
-        A::Nested(inner) => colname(inner),
-        A::Function(function) => parts(&function.name).ok()?.last().map(|name| (name.clone(), true)),
-        A::Cast { expr, data_type, .. } => match colname(expr) {
-            Some((name, true)) => Some((name, true)),
-            _ => Some((type_colname(data_type), false)),
-        },
-        A::TypedString(ast::TypedString { data_type, .. }) => Some((type_colname(data_type), false)),
-        A::CompoundFieldAccess { root, .. } => colname(root),
-        A::Case { else_result, .. } => match else_result.as_deref().and_then(colname) {
-            Some((name, true)) => Some((name, true)),
-            _ => Some(("case".into(), false)),
-        },
-        A::Exists { negated: false, .. } => Some(("exists".into(), true)),
-        A::Array(_) => Some(("array".into(), true)),
-        A::Position { .. } => Some(("position".into(), true)),
-        A::Trim { trim_where, .. } => Some((
-            match trim_where {
-                None | Some(ast::TrimWhereField::Both) => "btrim",
-                Some(ast::TrimWhereField::Leading) => "ltrim",
-                Some(ast::TrimWhereField::Trailing) => "rtrim",
-            }
-            .into(),
-            true,
-        )),
-        A::Subquery(query) => match &*query.body {
-            // Whatever it is called there, it is called here.
-            ast::SetExpr::Select(select) => match select.projection.first()? {
-                SelectItem::UnnamedExpr(expr) => Some((result_name(expr), true)),
-                SelectItem::ExprWithAlias { alias, .. } => Some((ident(alias), true)),
-                _ => None,
-            },
-            ast::SetExpr::Values(_) => Some(("column1".into(), true)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// A cast's name is that of the type in the system catalog.
-fn type_colname(ty: &ast::DataType) -> SmolStr {
-    use crate::types::Scalar as S;
-    match ty {
-        ast::DataType::Varchar(_) | ast::DataType::CharacterVarying(_) | ast::DataType::CharVarying(_) => {
-            return "varchar".into();
-        }
-        ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("name") => return "name".into(),
-        _ => {}
-    }
-    let (ty, _) = super::coerce::modified_type(ty).unwrap_or((BOOL, None));
-    let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;
-    match scalar {
-        S::Bool => "bool",
-        S::Int2 => "int2",
-        S::Int4 => "int4",
-        S::Int8 => "int8",
-        S::Timestamptz => "timestamptz",
-        other => crate::types::text::scalar_name(other),
-    }
-    .into()
-}
-
 /// What is left of a SELECT once its unsupported clauses are refused.
 struct Clauses<'a> {
     distinct: bool,
+    distinct_on: &'a [ast::Expr],
     group: &'a [ast::Expr],
 }
 
@@ -518,14 +506,14 @@ fn plain_select(select: &ast::Select) -> Result<Clauses<'_>, Error> {
     refuse_if(qualify.is_some(), "QUALIFY")?;
     refuse_if(value_table_mode.is_some(), "SELECT AS VALUE, SELECT AS STRUCT")?;
     refuse_if(*flavor != ast::SelectFlavor::Standard, "FROM before SELECT")?;
-    let distinct = match distinct {
-        None | Some(ast::Distinct::All) => false,
-        Some(ast::Distinct::Distinct) => true,
-        Some(ast::Distinct::On(_)) => return Err(Error::refused("DISTINCT ON")),
+    let (distinct, distinct_on) = match distinct {
+        None | Some(ast::Distinct::All) => (false, &[][..]),
+        Some(ast::Distinct::Distinct) => (true, &[][..]),
+        Some(ast::Distinct::On(exprs)) => (false, exprs.as_slice()),
     };
     let GroupByExpr::Expressions(group, modifiers) = group_by else { return Err(Error::refused("GROUP BY ALL")) };
     refuse_if(!modifiers.is_empty(), "ROLLUP, CUBE, GROUPING SETS")?;
-    Ok(Clauses { distinct, group })
+    Ok(Clauses { distinct, distinct_on, group })
 }
 
 /// Row locks need rows that are those of tables. PostgreSQL refuses these too, with the same code.

@@ -155,6 +155,7 @@ impl Parts<'_> {
         let by_node = |node: &Node| match node {
             Node::Distinct { slot: row, .. } | Node::Insert { source: row, .. } => *row == slot,
             Node::Append { inputs, .. } => inputs.iter().any(|(_, row)| *row == slot),
+            Node::SetOperation { inputs, .. } => inputs.iter().any(|(_, row)| *row == slot),
             _ => false,
         };
         self.output == Some(slot)
@@ -289,6 +290,7 @@ fn inputs_mut(node: &mut Node) -> Vec<&mut NodeId> {
     match node {
         Node::NestLoop { outer, inner, .. } => vec![outer, inner],
         Node::Append { inputs, .. } => inputs.iter_mut().map(|(input, _)| input).collect(),
+        Node::SetOperation { inputs, .. } => inputs.iter_mut().map(|(input, _)| input).collect(),
         Node::Filter { input, .. }
         | Node::Project { input, .. }
         | Node::Aggregate { input, .. }

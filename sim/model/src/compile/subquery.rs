@@ -50,7 +50,10 @@ impl Builder<'_> {
         match expr {
             ast::Expr::Function(function) if function_name(&function.name)? == "row" => self.row(function),
             ast::Expr::Subquery(query) => self.scalar_subquery(query, true),
-            _ => self.expr(expr),
+            _ => match self.series_result(expr)? {
+                Some(series) => Ok(series),
+                None => self.expr(expr),
+            },
         }
     }
 

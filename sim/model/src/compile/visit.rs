@@ -72,11 +72,11 @@ macro_rules! children {
                     exprs.extend(limit);
                     exprs.extend(offset);
                 }
+                Node::SetOperation { inputs: both, .. } => inputs.extend(both.iter().map(|(input, _)| *input)),
                 Node::Append { inputs: all, .. } => inputs.extend(all.iter().map(|(input, _)| *input)),
                 Node::LockRows { input, again, .. } => {
                     inputs.push(*input);
-                    exprs.extend(again.recheck.$iter());
-                    exprs.extend(again.missing.$iter().map(|(on, _)| on));
+                    exprs.extend(again.recheck.$iter().chain(again.missing.$iter().map(|(on, _)| on)));
                 }
                 Node::Insert { input, on_conflict, returning, .. } => {
                     inputs.push(*input);

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::error::Error;
 use crate::exec::sort::order_keys;
 use crate::exec::{Exec, Interrupt, Polled, Stage};
-use crate::function::AggregateFunction;
+use crate::function::{AggregateFunction, Function, Number, call};
 use crate::plan::{Aggregate, Expr, NodeId, SlotId};
 use crate::types::{Value, compare as order, same};
 
@@ -224,6 +224,18 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
             });
             Ok(if any { Value::Bool(decided == decisive) } else { Value::Null })
         }
+        AggregateFunction::Avg => average(values.filter(present)),
+        AggregateFunction::JsonbAgg => {
+            let items: Vec<Value> = values.collect();
+            if items.is_empty() { Ok(Value::Null) } else { call(Function::JsonbBuildArray, &items) }
+        }
+        AggregateFunction::JsonbObjectAgg => {
+            let pairs: Vec<Value> = values.zip(separators).flat_map(|(key, value)| [key, value]).collect();
+            if pairs.iter().step_by(2).any(|key| matches!(key, Value::Null)) {
+                return Err(Error::new("22023", "field name must not be null"));
+            }
+            if pairs.is_empty() { Ok(Value::Null) } else { call(Function::JsonbBuildObject, &pairs) }
+        }
         AggregateFunction::ArrayAgg => {
             let items: Vec<Value> = values.collect();
             Ok(if items.is_empty() { Value::Null } else { Value::Array(items.into()) })
@@ -246,4 +258,16 @@ fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Erro
             Ok(text.map_or(Value::Null, |text| Value::Text(text.into())))
         }
     }
+}
+
+/// `avg`: the sum, divided by how many there are.
+fn average(values: impl Iterator<Item = Value>) -> Result<Value, Error> {
+    let mut count = 0_i64;
+    let sum = values.inspect(|_| count += 1).try_fold(None, |sum, value| match sum {
+        None => Ok::<_, Error>(Some(value)),
+        Some(sum) => crate::function::add(&sum, &value).map(Some),
+    })?;
+    let Some(sum) = sum else { return Ok(Value::Null) };
+    let count = Value::Numeric(crate::types::numeric::from_int(count).into());
+    call(Function::Divide(Number::Numeric), &[sum, count])
 }

@@ -11,6 +11,7 @@ use crate::function::{ServerFunction, TableFunction};
 use crate::lock::{AdvisoryKey, AdvisoryScope, LockTag};
 use crate::mvcc::NO_XID;
 use crate::plan::TableLockMode;
+use crate::sequence::Sequence;
 use crate::types::{Numeric, Value};
 
 /// What `pg_sleep` takes at most, in microseconds.
@@ -97,6 +98,8 @@ impl Exec<'_> {
                 let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
                 self.remembered(|exec| exec.next_value(sequence))
             }
+            ServerFunction::SetVal => self.remembered(|exec| exec.set_value(args)),
+            ServerFunction::LastVal => self.last_value(),
             ServerFunction::RelationName => Ok(self.relation_name(&args[0])),
             ServerFunction::Sleep => match &args[0] {
                 Value::Numeric(seconds) => self.remembered(|exec| exec.sleep(**seconds)),
@@ -215,7 +218,38 @@ impl Exec<'_> {
             Some((_, last)) => *last = value,
             None => known.push((sequence, value)),
         }
+        self.core.sessions[usize::from(self.me)].last_sequence = sequence;
         Ok(Value::Int(value))
+    }
+
+    /// setval. It writes the log, and for that has an id.
+    fn set_value(&mut self, args: &[Value]) -> Result<Value, Interrupt> {
+        let called = args.get(2).unwrap_or(&Value::Bool(true));
+        let (Value::Int(value), Value::Bool(called)) = (&args[1], called) else { return Ok(Value::Null) };
+        let (value, called) = (*value, *called);
+        let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
+        self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        self.core.prevent_if_read_only(self.me, "setval()")?;
+        self.core.note(|| Access::Next(Series::Sequence(sequence)));
+        let missing = || Error::new("42P01", format!("could not open relation with OID {}", Catalog::oid(sequence)));
+        let new = Sequence::set(self.core.catalog.find_sequence(sequence).ok_or_else(missing)?, value, called)?;
+        self.core.sequences[sequence as usize] = new;
+        self.core.assign_top_xid(self.me);
+        let known = &mut self.core.session_mut(self.me).sequences;
+        match known.iter_mut().find(|(id, _)| *id == sequence).filter(|_| called) {
+            Some((_, last)) => *last = value,
+            None if called => known.push((sequence, value)),
+            None => {}
+        }
+        Ok(Value::Int(value))
+    }
+
+    fn last_value(&self) -> Result<Value, Interrupt> {
+        let session = self.core.session(self.me);
+        let known = session.sequences.iter().find(|(id, _)| *id == session.last_sequence);
+        let known = known.filter(|(id, _)| self.core.catalog.find_sequence(*id).is_some());
+        let missing = || Error::new("55000", "lastval is not yet defined in this session");
+        Ok(Value::Int(known.ok_or_else(missing)?.1))
     }
 
     fn current_value(&self, args: &[Value]) -> Result<Value, Interrupt> {

@@ -12,6 +12,7 @@
 
 mod aggregate;
 mod budget;
+mod build;
 mod call;
 mod conflict;
 mod delete;
@@ -46,7 +47,7 @@ use crate::footprint::{Access, Lock};
 use crate::lock::{End, LockTag, Request, Waiter};
 use crate::message::Message;
 use crate::mvcc::{Snapshot, TupleId, Xid};
-use crate::plan::{Body, CteId, EXCLUDED, Isolation, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
+use crate::plan::{Body, CteId, EXCLUDED, Isolation, Node, NodeId, Plan, Query, QueryKind, SlotId, TableLockMode};
 use crate::rows::Rows;
 use crate::server::{Answer, CommandTag, Core};
 use crate::session::Block;
@@ -439,8 +440,7 @@ impl Exec<'_> {
                 return Err(Interrupt::Pause);
             }
         }
-        self.act.memo.next = 0;
-        self.act.memo.depth = 0;
+        (self.act.memo.next, self.act.memo.depth) = (0, 0);
         if self.act.phase == Phase::Rows {
             while self.poll(self.query.root)? == Polled::Row {
                 self.act.count += 1;
@@ -474,7 +474,6 @@ impl Exec<'_> {
 
     /// The next row of a node.
     fn poll(&mut self, node: NodeId) -> Result<Polled, Interrupt> {
-        use crate::plan::Node;
         match &self.query.nodes[usize::from(node)] {
             Node::OneRow => Ok(self.once(node)),
             Node::Values { slot, rows } => self.poll_values(node, *slot, rows),
@@ -501,6 +500,7 @@ impl Exec<'_> {
             Node::Distinct { input, slot } => self.poll_distinct(node, *input, *slot),
             Node::Limit { input, limit, offset } => self.poll_limit(node, *input, limit.as_ref(), offset.as_ref()),
             Node::Append { inputs, slot } => self.poll_append(node, inputs, *slot),
+            Node::SetOperation { inputs, slot, how } => self.poll_set_operation(node, *inputs, *slot, *how),
             Node::LockRows { input, targets, again } => self.poll_lock_rows(node, *input, targets, again),
             Node::Insert { input, source, table, on_conflict, returning } => {
                 let insert = insert::InsertNode { node, input: *input, source: *source, table: *table };

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::exec::{Exec, Interrupt, NodeState, Polled, Slot, Stage};
-use crate::plan::{Expr, JoinKind, Node, NodeId, SlotId};
+use crate::plan::{Difference, Expr, JoinKind, Node, NodeId, SlotId};
 use crate::types::Value;
 
 impl Exec<'_> {
@@ -22,6 +22,11 @@ impl Exec<'_> {
                 self.rescan(*inner);
             }
             Node::Append { inputs, .. } => {
+                for (input, _) in inputs {
+                    self.rescan(*input);
+                }
+            }
+            Node::SetOperation { inputs, .. } => {
                 for (input, _) in inputs {
                     self.rescan(*input);
                 }
@@ -80,7 +85,9 @@ impl Exec<'_> {
                     self.state(node).stage = Stage::Input;
                     if matches {
                         self.state(node).flag = true;
-                        self.watch_order(node, inner_slots);
+                        if kind != JoinKind::Each {
+                            self.watch_order(node, inner_slots);
+                        }
                         return Ok(Polled::Row);
                     }
                 }
@@ -206,6 +213,82 @@ impl Exec<'_> {
             }
             self.state(node).at += 1;
         }
+    }
+
+    #[inline(never)]
+    pub(super) fn poll_set_operation(
+        &mut self,
+        node: NodeId,
+        [left, right]: [(NodeId, SlotId); 2],
+        slot: SlotId,
+        Difference { except, all }: Difference,
+    ) -> Result<Polled, Interrupt> {
+        let place = usize::from(node);
+        if self.state(node).stage == Stage::Fresh {
+            self.act.buffers[place].clear();
+            self.state(node).stage = Stage::Input;
+        }
+        // What `left` has is kept, each row once; behind it stand how often it came, and how often it came from `right`.
+        while self.state(node).stage != Stage::Return {
+            let from_right = self.state(node).stage == Stage::Work;
+            let (input, from) = if from_right { right } else { left };
+            if self.poll(input)? == Polled::End {
+                self.state(node).stage = if from_right { Stage::Return } else { Stage::Work };
+                continue;
+            }
+            self.count_same(node, from, from_right)?;
+        }
+        let width = self.state(node).end as usize;
+        loop {
+            let start = self.state(node).at as usize;
+            let Some([Value::Int(left), Value::Int(right)]) =
+                self.act.buffers[place].get(start + width..start + width + 2)
+            else {
+                return Ok(Polled::End);
+            };
+            let times = match (except, all) {
+                (true, true) => left - right,
+                (true, false) => i64::from(*right == 0),
+                (false, true) => *left.min(right),
+                (false, false) => (*right).min(1),
+            };
+            // `last` rows like this one were given.
+            if i64::from(self.state(node).last) < times {
+                self.state(node).last += 1;
+                let start = u32::try_from(start).expect("fewer than 2^32 values");
+                let width = u16::try_from(width).expect("a row's width fits");
+                self.bind(slot, Slot::Buffer { buffer: node, width, start });
+                return Ok(Polled::Row);
+            }
+            let state = self.state(node);
+            state.last = 0;
+            state.at += u32::try_from(width + 2).expect("a row's width fits");
+        }
+    }
+
+    fn count_same(&mut self, node: NodeId, from: SlotId, from_right: bool) -> Result<(), Interrupt> {
+        let from = self.bound(from);
+        let width = self.width(from);
+        self.state(node).end = u32::try_from(width).expect("a row's width fits");
+        let mut rows = std::mem::take(&mut self.act.buffers[usize::from(node)]);
+        self.spend_comparisons(rows.len() / (width + 2))?;
+        let same = |row: &&mut [Value]| {
+            (0..width).all(|column| crate::types::same(&row[column], self.slot_value(from, column)))
+        };
+        match rows.chunks_exact_mut(width + 2).find(same) {
+            Some(row) => {
+                if let Value::Int(count) = &mut row[width + usize::from(from_right)] {
+                    *count += 1;
+                }
+            }
+            None if from_right => {}
+            None => {
+                rows.extend_from_slice(self.row(from));
+                rows.extend([Value::Int(1), Value::Int(0)]);
+            }
+        }
+        self.act.buffers[usize::from(node)] = rows;
+        self.spend(width + 2)
     }
 
     #[inline(never)]

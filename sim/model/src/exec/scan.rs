@@ -237,6 +237,9 @@ impl Exec<'_> {
             let mut buffer = std::mem::take(&mut self.act.buffers[usize::from(node)]);
             buffer.clear();
             self.core.note(|| Access::Everything);
+            if let View::Sequence(id) = view {
+                self.core.refuse_restarted(self.me, id)?;
+            }
             self.core.view_rows(view, &mut buffer);
             self.fill(node, buffer, width)?;
         }

@@ -2,17 +2,16 @@
 
 use smol_str::SmolStr;
 
-use crate::catalog::{IndexDef, TableDef, TableId};
+use crate::catalog::{TableDef, TableId};
 use crate::error::Error;
 use crate::exec::Interrupt;
 use crate::footprint::Access;
-use crate::mvcc::{NO_XID, State, TupleId};
 use crate::plan::{ColumnId, Expr, Isolation, OWN_ROW, TableLockMode, TransactionModes, Utility};
 use crate::rows::Rows;
 use crate::sequence::Sequence;
 use crate::server::{Answer, CommandTag, Core};
 use crate::session::Block;
-use crate::types::{Value, compare as order};
+use crate::types::Value;
 
 fn done(tag: CommandTag) -> Answer {
     Answer { tag, affected: 0, rows: Rows::default() }
@@ -283,7 +282,7 @@ impl Core {
                 self.lock_tables(me, &[*table], TableLockMode::Share, false)?;
                 self.before_ddl(me)?;
                 if self.catalog.create_index(*table, index, *if_not_exists)?.is_some() {
-                    self.build_index(*table, index)?;
+                    self.build_index(me, *table, index)?;
                 } else {
                     self.notice(me, format!("relation \"{}\" already exists, skipping", index.name));
                 }
@@ -463,43 +462,6 @@ impl Core {
             self.catalog.drop_sequence(sequence);
         }
         self.catalog.drop_schema(name);
-        Ok(())
-    }
-
-    /// Fills a new index. From now on every version has index entries of its own: where the chains of versions lead
-    /// depends on which columns are indexed.
-    fn build_index(&mut self, table: TableId, def: &IndexDef) -> Result<(), Interrupt> {
-        let plain = def.predicate.is_none() && def.keys.iter().all(|key| super::conflict::own_column(key).is_some());
-        let storage = &mut self.tables[table as usize];
-        if !plain && storage.len() > 0 {
-            return Err(
-                Error::refused("CREATE INDEX with an expression or a condition on a table that has rows").into()
-            );
-        }
-        let index = super::conflict::storage_index(storage, def);
-        let columns = index.columns.clone();
-        storage.enter_all();
-        let entries: Vec<TupleId> = (0..storage.len()).collect();
-        storage.build(index, &entries);
-        let lives = |tuple: &TupleId| {
-            let header = storage.header(*tuple);
-            self.xacts.state(header.xmin) != State::Aborted
-                && (header.xmax == NO_XID || self.xacts.state(header.xmax) == State::Aborted)
-        };
-        let mut living: Vec<TupleId> = entries.into_iter().filter(lives).collect();
-        let storage = &*storage;
-        let key = |tuple: TupleId| columns.iter().map(move |column| storage.value(tuple, usize::from(*column)));
-        let compare = |left: &TupleId, right: &TupleId| {
-            let mut orderings = key(*left).zip(key(*right)).map(|(left, right)| order(left, right));
-            orderings.find(|ordering| ordering.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-        };
-        living.sort_by(compare);
-        let has_null = |tuple: TupleId| key(tuple).any(|value| matches!(value, Value::Null));
-        let twins = living.windows(2).any(|pair| compare(&pair[0], &pair[1]).is_eq() && !has_null(pair[0]));
-        if def.unique && twins {
-            self.tables[table as usize].indexes.pop();
-            return Err(Error::new("23505", format!("could not create unique index \"{}\"", def.name)).into());
-        }
         Ok(())
     }
 }

@@ -92,6 +92,10 @@ impl Core {
                     ]);
                 }
             }
+            View::Sequence(id) => {
+                let (last, called) = self.sequences[id as usize].state();
+                into.extend([Value::Int(last), Value::Bool(called)]);
+            }
             View::SequenceOptions => {
                 let numbers = 0..SequenceId::try_from(self.sequences.len()).expect("numbers of sequences fit");
                 for (id, def) in numbers.filter_map(|id| self.catalog.find_sequence(id).map(|def| (id, def))) {

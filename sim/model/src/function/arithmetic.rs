@@ -51,9 +51,13 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
             Function::Add(_) => numeric::add(**left, **right)?,
             Function::Subtract(_) => numeric::add(**left, numeric::negate(**right))?,
             Function::Multiply(_) => numeric::multiply(**left, **right)?,
+            Function::Divide(_) => numeric::divide(**left, **right)?,
             Function::Modulo(_) => numeric::remainder(**left, **right)?,
             _ => unreachable_types(function, args),
         }))),
+        [Value::Numeric(value), Value::Int(places)] => {
+            Ok(Value::Numeric(Arc::new(numeric::round(**value, (*places).clamp(-2000, 2000))?)))
+        }
         [Value::Int(value)] => match function {
             Function::Negate(number) => number.check(value.checked_neg()),
             Function::Abs(number) => number.check(value.checked_abs()),

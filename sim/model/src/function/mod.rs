@@ -25,6 +25,8 @@ pub(crate) enum Function {
     Modulo(Number),
     Negate(Number),
     Abs(Number),
+    /// `round(numeric, places)`
+    Round,
     /// Text to a value of a type: its input function.
     Input(Type),
     /// A value of a type to text.
@@ -167,7 +169,8 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         | Function::Divide(..)
         | Function::Modulo(..)
         | Function::Negate(..)
-        | Function::Abs(..) => arithmetic::call(function, args),
+        | Function::Abs(..)
+        | Function::Round => arithmetic::call(function, args),
         Function::Input(..)
         | Function::Output(..)
         | Function::RecordField(..)
@@ -300,6 +303,10 @@ pub(crate) enum ServerFunction {
     CurrVal,
     /// `nextval('sequence')` by name
     NextValByName,
+    /// `setval('sequence', value [, is_called])`
+    SetVal,
+    /// `lastval()`
+    LastVal,
     /// `regclass::text`: the relation's name, with its schema unless that is `public`
     RelationName,
     /// `pg_notify(channel, payload)`
@@ -332,4 +339,10 @@ pub(crate) enum AggregateFunction {
     BoolOr,
     ArrayAgg,
     StringAgg,
+    /// Of values as jsonb.
+    JsonbAgg,
+    /// Of keys as text, and values as jsonb.
+    JsonbObjectAgg,
+    /// Of numbers as numeric.
+    Avg,
 }

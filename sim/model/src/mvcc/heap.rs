@@ -133,6 +133,33 @@ impl Table {
         new
     }
 
+    /// Adds values behind each row, for columns that the stride is going to count.
+    pub(crate) fn widen_each(&mut self, added: &[Value]) {
+        let rows = self.headers.len();
+        if added.is_empty() {
+            return;
+        }
+        let extra = added.len() / rows;
+        let mut values = Vec::with_capacity(self.values.len() + added.len());
+        for row in 0..rows {
+            values.extend_from_slice(&self.values[row * self.stride..(row + 1) * self.stride]);
+            values.extend_from_slice(&added[row * extra..(row + 1) * extra]);
+        }
+        self.values = values;
+    }
+
+    /// Keeps so many of each row's values, and so many of the indexes. What columns they have is to be counted anew, from `plain` on.
+    pub(crate) fn narrow(&mut self, width: usize, plain: usize, indexes: usize) {
+        if width < self.stride {
+            let rows = self.values.chunks_exact(self.stride);
+            self.values = rows.flat_map(|row| &row[..width]).cloned().collect();
+        }
+        self.stride = plain;
+        self.indexes.truncate(indexes);
+        self.key_columns = Columns::default();
+        self.indexed_columns = Columns::default();
+    }
+
     pub(crate) fn len(&self) -> TupleId {
         TupleId::try_from(self.headers.len()).expect("fewer than 2^32 tuple versions a table")
     }

@@ -89,6 +89,39 @@ pub(crate) fn multiply(left: Numeric, right: Numeric) -> Result<Numeric, Error> 
     Ok(Numeric { digits, scale })
 }
 
+/// The weight of its first digit in base 10000, and that digit.
+fn first_digit(value: Numeric) -> (i32, u128) {
+    let digits = value.digits.unsigned_abs();
+    let Some(highest) = digits.checked_ilog10() else { return (0, 0) };
+    let scale = i32::from(value.scale);
+    let weight = (highest.cast_signed() - scale).div_euclid(4);
+    let power = |places: i32| 10_u128.pow(places.unsigned_abs());
+    let shift = scale + 4 * weight;
+    (weight, if shift > 0 { digits / power(shift) } else { digits * power(shift) })
+}
+
+/// Source: PostgreSQL, numeric.c, `select_div_scale` and `div_var`.
+pub(crate) fn divide(left: Numeric, right: Numeric) -> Result<Numeric, Error> {
+    if right.digits == 0 {
+        return Err(Error::new("22012", "division by zero"));
+    }
+    let ((left_weight, left_first), (right_weight, right_first)) = (first_digit(left), first_digit(right));
+    let weight = left_weight - right_weight - i32::from(left_first <= right_first);
+    let scale = (16 - 4 * weight).max(left.scale.into()).max(right.scale.into());
+    let scale = u8::try_from(scale).ok().filter(|scale| *scale <= SCALE_MAX).ok_or_else(too_large)?;
+    // One digit after the other, for the dividend might not fit.
+    let divisor = right.digits.unsigned_abs();
+    let (mut quotient, mut rest) = (left.digits.unsigned_abs() / divisor, left.digits.unsigned_abs() % divisor);
+    for _ in 0..scale - left.scale + right.scale {
+        rest = rest.checked_mul(10).ok_or_else(too_large)?;
+        quotient = quotient.checked_mul(10).and_then(|ten| ten.checked_add(rest / divisor)).ok_or_else(too_large)?;
+        rest %= divisor;
+    }
+    quotient += u128::from(rest >= divisor.div_ceil(2));
+    let digits = i128::try_from(quotient).map_err(|_| too_large())?;
+    Ok(Numeric { digits: if (left.digits < 0) == (right.digits < 0) { digits } else { -digits }, scale })
+}
+
 pub(crate) fn remainder(left: Numeric, right: Numeric) -> Result<Numeric, Error> {
     if right.digits == 0 {
         return Err(Error::new("22012", "division by zero"));
