@@ -20,7 +20,7 @@ use crate::catalog::TableId;
 use crate::lock::AdvisoryKey;
 use crate::mvcc::{Table, TupleId};
 use crate::plan::{RowLockStrength, TableLockMode};
-use crate::server::Core;
+use crate::server::{Core, Server};
 use crate::types::Value;
 
 /// The hash of an index's number and the values of its first columns.
@@ -114,6 +114,19 @@ impl Access {
             (Self::Next(left), Self::Next(right)) => left == right,
             _ => false,
         }
+    }
+}
+
+impl Server {
+    /// Notes what each step touches, from now on, or no more; no transaction may be open.
+    pub fn record_footprints(&mut self, record: bool) {
+        assert!(self.core.sessions.iter().all(|session| session.transaction.is_none()), "a transaction is open");
+        self.core.trail = record.then(Box::default);
+    }
+
+    /// What was touched since this was last asked: ask after each step, when [`Server::next_woken`] has nobody more.
+    pub fn take_footprint(&mut self) -> Footprint {
+        self.core.trail.as_mut().map_or_else(Footprint::default, |trail| trail.take())
     }
 }
 

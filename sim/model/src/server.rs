@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, Relation, TableId};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::exec::{self, Activation, Flow};
-use crate::footprint::{Access, Footprint, Trail};
+use crate::footprint::{Access, Trail};
 use crate::lock::End;
 use crate::lock::Locks;
 use crate::message::{Piece, Poisoned, Touch};
@@ -257,6 +257,14 @@ impl Server {
         self.statements[prepared.0 as usize].plan.columns.iter().map(|(name, ty)| (&**name, *ty))
     }
 
+    /// What leaves the order of a statement's rows open, and whether it hangs on that which rows there are.
+    pub(crate) fn order_left_open_by(&self, prepared: Prepared) -> Option<(&'static str, bool)> {
+        match &self.statements[prepared.0 as usize].plan.body {
+            crate::plan::Body::Query(query) => Some((query.order.left_open_by?, query.order.limited)),
+            crate::plan::Body::Utility(_) => None,
+        }
+    }
+
     /// The types of a statement's parameters.
     pub fn params(&self, prepared: Prepared) -> &[Type] {
         &self.statements[prepared.0 as usize].plan.params
@@ -475,17 +483,6 @@ impl Server {
         core.xacts.reset();
         core.clock = kept.clock;
         core.commits = kept.commits;
-    }
-
-    /// Notes what each step touches, from now on, or no more; no transaction may be open.
-    pub fn record_footprints(&mut self, record: bool) {
-        assert!(self.core.sessions.iter().all(|session| session.transaction.is_none()), "a transaction is open");
-        self.core.trail = record.then(Box::default);
-    }
-
-    /// What was touched since this was last asked: ask after each step, when [`Server::next_woken`] has nobody more.
-    pub fn take_footprint(&mut self) -> Footprint {
-        self.core.trail.as_mut().map_or_else(Footprint::default, |trail| trail.take())
     }
 
     /// The next transaction id to be assigned.

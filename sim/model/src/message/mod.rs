@@ -230,14 +230,6 @@ impl Server {
         left.map(|_| ()).ok_or_else(too_much)
     }
 
-    /// What leaves the order of a statement's rows open, and whether it hangs on that which rows there are.
-    fn order_left_open_by(&self, prepared: Prepared) -> Option<(&'static str, bool)> {
-        match &self.statements[prepared.0 as usize].plan.body {
-            crate::plan::Body::Query(query) => Some((query.order.left_open_by?, query.order.limited)),
-            crate::plan::Body::Utility(_) => None,
-        }
-    }
-
     /// Rows are shown in their order: it must be PostgreSQL's.
     fn check_order(&self, me: u16, prepared: Prepared, outcome: &Outcome) -> Result<(), Error> {
         let is_open = || self.core.session(me).activation_ref().is_some_and(|activation| !activation.shows_order());
