@@ -31,6 +31,9 @@ const STREAMS_PER_CLIENT: u64 = 1000;
 /// clients would have nothing to do, and the rest of a sample be the way of a single append.
 const ROUNDS: u64 = 25;
 
+/// Appends of each client before the clock starts: PostgreSQL plans a prepared statement anew for each of its first five executions.
+const WARM_UP: u64 = 6;
+
 /// What the rebuilds replay, besides what the benchmark itself appends.
 const SEEDED_EVENTS: usize = 20_000;
 
@@ -213,8 +216,9 @@ async fn run(subject: &Subject, mode: Mode, clients: usize, count: u64) -> (Dura
     let mut sessions = Vec::new();
     for client in 0..clients {
         let mut session = PostgresSession::connect(&subject.url).await.expect("connect");
-        // Prepares the statements.
-        operate(subject, mode, &mut session, client, 0).await;
+        for number in 0..WARM_UP {
+            operate(subject, mode, &mut session, client, number).await;
+        }
         sessions.push(session);
     }
     let mut tasks = JoinSet::new();
