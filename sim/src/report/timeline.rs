@@ -87,7 +87,7 @@ struct Lane {
     /// A transaction is open.
     open: bool,
     /// The statement that waits.
-    waiting: Option<String>,
+    waiting: Option<Statement>,
 }
 
 impl Lane {
@@ -248,8 +248,10 @@ fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
     match &record.effect {
         Effect::Answered(answer) => {
             let before = lane.open;
-            let (mark, lines) = answered(lane, answer, room);
-            let call = sent.unwrap_or_else(|| format!("{} goes on", lane.waiting.take().unwrap_or_default()));
+            let waited = lane.waiting.take();
+            let statement = record.sent.as_ref().map(|(statement, _)| statement).or(waited.as_ref());
+            let (mark, lines) = answered(lane, statement, answer, room);
+            let call = sent.unwrap_or_else(|| goes_on(waited.as_ref()));
             let mark = mark.unwrap_or(if before { "┃" } else { "│" });
             let mut own = block(&call, mark, if before { "┃" } else { lane_mark(lane) }, Tone::Plain, room);
             join_block(&mut own, lines, mark, room);
@@ -259,14 +261,14 @@ fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
             let mark = if lane.open { "┃" } else { "│" };
             let call = sent.unwrap_or_default();
             let names: Vec<&str> = blockers.iter().map(|actor| names[usize::from(*actor)].as_str()).collect();
-            lane.waiting = record.sent.as_ref().map(|(statement, _)| statement.name().to_owned());
+            lane.waiting = record.sent.as_ref().map(|(statement, _)| statement.clone());
             let mut lines = block(&call, mark, "┋", Tone::Plain, room);
             lines.extend(block(&format!("  waits for {}", list(&names)), "┋", "┋", Tone::Notable, room));
             lines
         }
         Effect::HasSnapshot => {
             let mark = lane_mark(lane);
-            lane.waiting = record.sent.as_ref().map(|(statement, _)| statement.name().to_owned());
+            lane.waiting = record.sent.as_ref().map(|(statement, _)| statement.clone());
             let mut lines = block(&sent.unwrap_or_default(), mark, mark, Tone::Plain, room);
             lines.extend(block("  has its snapshot", mark, mark, Tone::Notable, room));
             lines
@@ -300,13 +302,17 @@ fn own_cells(record: &StepRecord, lane: &mut Lane, names: &[String], room: usize
 
 /// The lines of a statement that waited and goes on.
 fn woken_cells(lane: &mut Lane, answer: &Result<Answer, DbError>, room: usize) -> Vec<Cell> {
-    let name = lane.waiting.take().unwrap_or_default();
+    let statement = lane.waiting.take();
     let before = lane_mark(lane);
-    let (mark, lines) = answered(lane, answer, room);
+    let (mark, lines) = answered(lane, statement.as_ref(), answer, room);
     let mark = mark.unwrap_or(before);
-    let mut own = block(format!("{name} goes on").trim_start(), mark, before, Tone::Plain, room);
+    let mut own = block(&goes_on(statement.as_ref()), mark, before, Tone::Plain, room);
     join_block(&mut own, lines, mark, room);
     own
+}
+
+fn goes_on(statement: Option<&Statement>) -> String {
+    statement.map_or_else(|| "goes on".to_owned(), |statement| format!("{} goes on", statement.name()))
 }
 
 fn lane_mark(lane: &Lane) -> &'static str {
@@ -331,7 +337,12 @@ fn join_block(call: &mut Vec<Cell>, answer: Vec<Cell>, mark: &'static str, room:
 }
 
 /// What an answer does to its lane: the mark of a transaction's ends, and the lines that tell the answer.
-fn answered(lane: &mut Lane, answer: &Result<Answer, DbError>, room: usize) -> (Option<&'static str>, Vec<Cell>) {
+fn answered(
+    lane: &mut Lane,
+    statement: Option<&Statement>,
+    answer: &Result<Answer, DbError>,
+    room: usize,
+) -> (Option<&'static str>, Vec<Cell>) {
     let mut mark = None;
     match answer.as_ref().map(|answer| answer.tag) {
         Ok(Tag::Begin) => {
@@ -349,7 +360,7 @@ fn answered(lane: &mut Lane, answer: &Result<Answer, DbError>, room: usize) -> (
         _ => {}
     }
     let (text, tone) = match answer {
-        Ok(answer) => (answer_text(answer), Tone::Quiet),
+        Ok(answer) => (answer_text(statement, answer), Tone::Quiet),
         Err(error) => (Some(format!("  ✗ {error}")), Tone::Bad),
     };
     let beside = lane_mark(lane);
@@ -377,11 +388,12 @@ fn call_text(statement: &Statement, params: &[Value]) -> String {
 }
 
 /// `  → rebuilding, 3`; none where the statement's name says it all.
-fn answer_text(answer: &Answer) -> Option<String> {
+fn answer_text(statement: Option<&Statement>, answer: &Answer) -> Option<String> {
     let plural = |count: u64| if count == 1 { "row" } else { "rows" };
     match answer.tag {
         Tag::Begin | Tag::Commit => None,
         Tag::Rollback => Some("  → rolled back".to_owned()),
+        Tag::Other if statement.is_some_and(has_no_rows) => None,
         Tag::Other => {
             let mut rows =
                 answer.rows.iter().map(|row| row.values().iter().map(value_text).collect::<Vec<_>>().join(", "));
@@ -396,6 +408,12 @@ fn answer_text(answer: &Answer) -> Option<String> {
             })
         }
     }
+}
+
+/// Whether a statement neither returns rows nor counts any.
+fn has_no_rows(statement: &Statement) -> bool {
+    let verb = statement.sql().split_ascii_whitespace().next().unwrap_or_default();
+    ["LOCK", "SET", "TRUNCATE"].iter().any(|other| verb.eq_ignore_ascii_case(other))
 }
 
 /// A value, as short as it can be and still be told from others.

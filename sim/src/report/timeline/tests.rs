@@ -14,7 +14,10 @@ struct Story(History);
 
 impl Story {
     fn record(&mut self, actor: u8, act: Act, sent: Option<(&str, Vec<Value>)>, effect: Effect) -> &mut Self {
-        let sent = sent.map(|(name, params)| (Statement::new(name, ""), params));
+        let sent = sent.map(|(text, params)| {
+            let (name, sql) = text.split_once(": ").unwrap_or((text, ""));
+            (Statement::new(name, sql), params)
+        });
         let choice = Choice { actor, act };
         self.0.steps.push(StepRecord { choice, sent, effect, woken: Vec::new(), milestones: Vec::new() });
         self
@@ -122,6 +125,35 @@ fn the_end_race_is_seen_at_a_glance() {
           event 1 of stream orders-1 is committed, and generation 1 is live
           expected: it is applied there, or has a skip record
           found: neither
+    "#]],
+    );
+}
+
+/// Nobody expects rows of a lock.
+#[test]
+fn what_has_no_rows_is_told_without() {
+    let mut story = Story::default();
+    story
+        .step(0, "append.update: UPDATE t SET n = 1", vec![], affected(0))
+        .step(0, "rebuild.lock: LOCK TABLE t", vec![], affected(0))
+        .waits(1, "rebuild.truncate: truncate t", vec![], vec![0])
+        .step(0, "append.insert: INSERT INTO t VALUES (1)", vec![], affected(1))
+        .wakes(1, Ok(affected(0)));
+    check(
+        &["a", "r"],
+        &story,
+        &RunEnd::Completed,
+        &expect![[r#"
+        step  a                                                       r
+           0  │ append.update → 0 rows
+           1  │ rebuild.lock
+           2  │                                                       │ rebuild.truncate
+              │                                                       ┋   waits for a
+           3  │ append.insert → 1 row                                 ┋
+                                                                      │ rebuild.truncate goes on
+
+        ┏ ┃ ┗ a transaction, from its BEGIN to its end   ┋ waits   → answered   ✗ fault or error   ◆ milestone
+        ✓ every actor is done, and every invariant held
     "#]],
     );
 }
