@@ -87,6 +87,7 @@ specs! {
         unique_twin
         unique_twin_that_goes
         update_waits_then_rechecks
+        view_is_locked_with_its_tables
         wait_keeps_the_snapshot
         waiting_and_transaction_ids
         what_takes_the_snapshot

@@ -6,6 +6,8 @@
 //! Numbers are given in the order of creation, so that the same statements always make the same numbers, and never
 //! again after a rollback, as PostgreSQL's OIDs are not.
 
+mod views;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::error::Error;
 use crate::plan::{ALL_COLUMNS, ColumnId, ColumnSet, Expr, column_set};
 use crate::types::text::quote_name;
 use crate::types::{Modifier, Scalar, Type};
+
+pub(crate) use views::{ViewDef, ViewId};
 
 /// A table, by number. Numbers are never reused.
 pub(crate) type TableId = u32;
@@ -160,6 +164,7 @@ pub(crate) enum Relation {
     /// An index and the table that it belongs to.
     Index(TableId),
     Sequence(SequenceId),
+    View(ViewId),
 }
 
 /// Everything that has a name. Copies share what they hold until one is written to.
@@ -176,6 +181,7 @@ struct Names {
     /// Indexed by number; none: dropped, or the number of something else.
     tables: Vec<Option<Arc<TableDef>>>,
     sequences: Vec<Option<Arc<SequenceDef>>>,
+    views: BTreeMap<ViewId, Arc<ViewDef>>,
     /// What could not be created: what the model does not support about it, and whether rows written to it have no other effect.
     poisoned: BTreeMap<SmolStr, (SmolStr, bool)>,
     poisoned_functions: BTreeMap<SmolStr, SmolStr>,
@@ -191,6 +197,7 @@ impl Catalog {
             version: 0,
             tables: Vec::new(),
             sequences: Vec::new(),
+            views: BTreeMap::new(),
             schemas,
             poisoned: BTreeMap::new(),
             poisoned_functions: BTreeMap::new(),
@@ -263,6 +270,9 @@ impl Catalog {
         let number = usize::try_from(oid.checked_sub(i64::from(FIRST_OID))?).ok()?;
         if let Some(table) = self.names.tables.get(number)?.as_ref() {
             return Some((&table.schema, &table.name));
+        }
+        if let Some(view) = self.names.views.get(&ViewId::try_from(number).ok()?) {
+            return Some((&view.schema, &view.name));
         }
         self.names.sequences.get(number)?.as_ref().map(|sequence| (&sequence.schema, &sequence.name))
     }

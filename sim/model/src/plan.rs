@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 
 use smol_str::SmolStr;
 
-use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId};
+use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId, ViewDef, ViewId};
 use crate::error::Error;
 use crate::function::{AggregateFunction, Function, ServerFunction, TableFunction};
 use crate::types::{Type, Value};
@@ -457,6 +457,17 @@ pub(crate) enum Utility {
         table: Box<TableDef>,
         sequences: Vec<(ColumnId, SequenceDef)>,
         if_not_exists: bool,
+    },
+    /// `locked`: what it names; `replaced`: by CREATE OR REPLACE.
+    CreateView {
+        view: Box<ViewDef>,
+        replaced: Option<ViewId>,
+        locked: Vec<TableId>,
+    },
+    DropView {
+        views: Vec<ViewId>,
+        missing: Vec<SmolStr>,
+        cascade: bool,
     },
     CreateIndex {
         table: TableId,

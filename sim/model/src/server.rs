@@ -506,7 +506,7 @@ impl Server {
         let (schema, name) = name.split_once('.').unwrap_or(("public", name));
         match self.core.catalog.lookup(schema, name)? {
             Relation::Table(id) => Some(TableHandle(id)),
-            Relation::Index(_) | Relation::Sequence(_) => None,
+            Relation::Index(_) | Relation::Sequence(_) | Relation::View(_) => None,
         }
     }
 

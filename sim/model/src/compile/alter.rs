@@ -23,6 +23,7 @@ impl Builder<'_> {
             return Err(Error::refused("ALTER TABLE IF EXISTS of a table that does not exist"));
         }
         let table = self.table(name)?;
+        refuse_if(!self.catalog.views_over(&[table]).is_empty(), "ALTER TABLE of a table that a view reads")?;
         let mut draft = Draft::of(self.catalog.table(table).as_ref().clone());
         let old = draft.table.columns.len();
         for operation in operations {

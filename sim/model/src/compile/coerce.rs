@@ -92,10 +92,9 @@ pub(super) fn modified_type(ty: &DataType) -> Result<(Type, Option<Modifier>), E
 
 /// A value of a type as what stands behind the type allows; `explicit`: by a cast.
 pub(super) fn fitted(expr: Expr, modifier: Option<Modifier>, explicit: bool) -> Expr {
-    match modifier {
-        Some(modifier) => call(Function::Fit { modifier, explicit }, vec![expr]),
-        None => expr,
-    }
+    let Some(modifier) = modifier else { return expr };
+    let numbers = modifier.numbers().into_iter().map(Expr::Const);
+    call(Function::Fit { explicit }, std::iter::once(expr).chain(numbers).collect())
 }
 
 fn named_type(name: &str) -> Result<Type, Error> {
@@ -240,7 +239,7 @@ impl Builder<'_> {
         }
         let relation = self.relation_of_literal(name)?;
         match relation {
-            Relation::Table(id) | Relation::Sequence(id) => {
+            Relation::Table(id) | Relation::Sequence(id) | Relation::View(id) => {
                 Ok(Typed { expr: Expr::Const(Value::Int(Catalog::oid(id))), ty: REGCLASS })
             }
             Relation::Index(_) => Err(Error::refused("regclass of an index")),

@@ -224,8 +224,10 @@ impl Builder<'_> {
             )?;
             return Ok(From::Leaf(slot, Leaf::View(view)));
         }
-        if let Relation::Sequence(id) = self.relation(name)? {
-            return self.sequence_source(bare, schema, id, alias);
+        match self.relation(name)? {
+            Relation::Sequence(id) => return self.sequence_source(bare, schema, id, alias),
+            Relation::View(id) => return self.view_source(id, alias, locks),
+            Relation::Table(_) | Relation::Index(_) => {}
         }
         let table = self.table(name)?;
         let (slot, source) = self.table_source(table, alias)?;
@@ -277,7 +279,7 @@ impl Builder<'_> {
         Ok((slot, source.name.clone()))
     }
 
-    fn add_aliased(&mut self, alias: Option<&ast::TableAlias>, mut source: Source) -> Result<(), Error> {
+    pub(super) fn add_aliased(&mut self, alias: Option<&ast::TableAlias>, mut source: Source) -> Result<(), Error> {
         if let Some(ast::TableAlias { explicit: _, name, columns, at }) = alias {
             refuse_if(at.is_some(), "AT in an alias")?;
             source.name = ident(name);

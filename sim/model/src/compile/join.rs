@@ -221,8 +221,39 @@ impl Builder<'_> {
             Leaf::Function { function, args, ordinality } => {
                 self.node(Node::FunctionScan { slot, function, args, ordinality, filter: rest(quals) })
             }
-            Leaf::Node(node) => self.filtered(node, quals.into_iter().map(|qual| qual.expr).collect()),
+            Leaf::Node(node) => self.plan_query(slot, node, quals, bound),
         }
+    }
+
+    /// A query in FROM. One that reads a table and nothing more is read through, as PostgreSQL pulls it up: the table's indexes answer what
+    /// is asked.
+    fn plan_query(
+        &mut self,
+        slot: SlotId,
+        node: NodeId,
+        quals: Vec<Qual>,
+        bound: &BTreeSet<SlotId>,
+    ) -> Result<NodeId, Error> {
+        let special = |expr: &Expr| visit::is_volatile(expr) || visit::has_subquery(expr);
+        if let Node::Project { input, slot: own, exprs } = &self.nodes[usize::from(node)]
+            && let Node::SeqScan { slot: scanned, table, filter, .. } = &self.nodes[usize::from(*input)]
+            && *own == slot
+            && !quals.is_empty()
+            && !exprs.iter().chain(quals.iter().map(|qual| &qual.expr)).chain(filter).any(special)
+        {
+            let (input, scanned, table) = (*input, *scanned, *table);
+            let inner = filter.iter().cloned().flat_map(conjuncts);
+            let inner = inner.map(|expr| Qual { expr, slots: BTreeSet::from([scanned]) });
+            let through = quals.iter().map(|qual| Qual {
+                expr: visit::read_through(&qual.expr, slot, exprs),
+                slots: qual.slots.iter().map(|of| if *of == slot { scanned } else { *of }).collect(),
+            });
+            let all = inner.chain(through).collect();
+            let scan = self.plan_leaf(scanned, Leaf::Table(table), all, bound)?;
+            self.nodes[usize::from(input)] = std::mem::replace(&mut self.nodes[usize::from(scan)], Node::OneRow);
+            return Ok(node);
+        }
+        self.filtered(node, quals.into_iter().map(|qual| qual.expr).collect())
     }
 
     /// Whether some of an index's first column is asked for: then PostgreSQL, which does not know yet how small the table is, asks the

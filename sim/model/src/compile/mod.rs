@@ -30,6 +30,7 @@ mod set_operation;
 mod simplify;
 mod subquery;
 mod utility;
+mod view;
 pub(crate) mod visit;
 
 use smol_str::SmolStr;
@@ -82,6 +83,8 @@ struct Builder<'a> {
     slots: SlotId,
     ctes: Vec<Cte>,
     locks: Vec<(TableId, TableLockMode)>,
+    /// Of the tables that views read.
+    view_locks: Vec<(TableId, TableLockMode)>,
     scopes: Vec<Scope>,
     cte_names: Vec<CteName>,
     /// How deep the expression nests that is being compiled.
@@ -97,6 +100,7 @@ impl<'a> Builder<'a> {
             slots: 0,
             ctes: Vec::new(),
             locks: Vec::new(),
+            view_locks: Vec::new(),
             scopes: vec![Scope::default()],
             cte_names: Vec::new(),
             depth: 0,
@@ -135,6 +139,9 @@ impl<'a> Builder<'a> {
         simplify::Parts { nodes, ctes, slots: &mut self.slots, output }.simplify();
         let onces = once::mark(&mut self.nodes);
         let writes = crate::exec::name_of_query(kind, &self.nodes);
+        for (table, mode) in std::mem::take(&mut self.view_locks) {
+            self.lock(table, mode);
+        }
         let order = order::of_rows(&self.nodes, &self.ctes, rows.root);
         Query {
             kind,

@@ -148,7 +148,9 @@ impl Builder<'_> {
         match self.relation(name)? {
             Relation::Table(id) => Ok(id),
             Relation::Index(_) => Err(Error::new("42809", format!("cannot open relation \"{bare}\""))),
-            Relation::Sequence(_) => Err(Error::refused(format!("the sequence \"{bare}\" read as a table"))),
+            Relation::Sequence(_) | Relation::View(_) => {
+                Err(Error::refused(format!("a command of tables on \"{bare}\", which is a sequence or a view")))
+            }
         }
     }
 

@@ -70,6 +70,7 @@ impl Builder<'_> {
     fn definition(&mut self, statement: &Statement) -> Result<Utility, Error> {
         match statement {
             Statement::CreateTable(create) => self.create_table(create),
+            Statement::CreateView(create) => self.create_view(create),
             Statement::CreateIndex(create) => self.create_index(create),
             Statement::AlterTable(alter) => self.alter_table(alter),
             Statement::CreateSequence { temporary, if_not_exists, name, sequence_options } => {
@@ -99,6 +100,7 @@ impl Builder<'_> {
                 refuse_if(*purge || *temporary || table.is_some(), "options of DROP")?;
                 match object_type {
                     ObjectType::Table => self.drop_table(names, *if_exists, *cascade),
+                    ObjectType::View => self.drop_view(names, *if_exists, *cascade),
                     ObjectType::Sequence => self.drop_sequence(names, *if_exists),
                     ObjectType::Schema => match names.as_slice() {
                         [name] => {

@@ -166,6 +166,19 @@ fn rebind_in_place(expr: &mut Expr, from: SlotId, to: SlotId) {
     }
 }
 
+/// Puts `exprs` in the place of the columns of `slot`.
+pub(super) fn read_through(expr: &Expr, slot: SlotId, exprs: &[Expr]) -> Expr {
+    fn put(expr: &mut Expr, slot: SlotId, exprs: &[Expr]) {
+        match expr {
+            Expr::Column { slot: from, column } if *from == slot => *expr = exprs[usize::from(*column)].clone(),
+            _ => expr_children_mut(expr).into_iter().for_each(|child| put(child, slot, exprs)),
+        }
+    }
+    let mut expr = expr.clone();
+    put(&mut expr, slot, exprs);
+    expr
+}
+
 /// The tables that a query's nodes read, and those that they write to or lock rows of.
 pub(crate) fn reads_and_writes(nodes: &[Node]) -> (Vec<TableId>, Vec<TableId>) {
     let (mut reads, mut writes) = (Vec::new(), Vec::new());

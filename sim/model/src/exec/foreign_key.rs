@@ -370,15 +370,13 @@ impl Core {
                 }
             }
         }
+        let views = self.catalog.views_over(tables);
+        notices.extend(views.iter().map(|view| self.cascade_to(*view)));
         if !notices.is_empty() && !cascade {
-            let message = match tables {
-                [one] => {
-                    let name = self.catalog.relation_text(Catalog::oid(*one));
-                    format!("cannot drop table {name} because other objects depend on it")
-                }
-                _ => "cannot drop desired object(s) because other objects depend on them".to_owned(),
-            };
-            return Err(Error::new("2BP01", message).into());
+            return Err(self.depended_on("table", tables).into());
+        }
+        if !views.is_empty() && notices.len() > 1 {
+            return Err(Error::refused("DROP TABLE .. CASCADE to several objects, views among them").into());
         }
         if let several @ 2.. = notices.len() {
             notices = vec![format!("drop cascades to {several} other objects")];
@@ -387,6 +385,7 @@ impl Core {
             let keys = self.catalog.table(*table).foreign_keys.iter().map(|key| key.table);
             others.extend(keys.filter(|other| !tables.contains(other)));
         }
+        others.extend(views);
         self.lock_tables(me, &others, TableLockMode::AccessExclusive, false)?;
         Ok(notices)
     }

@@ -30,6 +30,7 @@ mod tests;
 mod update;
 mod utility;
 mod view;
+mod views;
 
 use budget::Budget;
 pub(crate) use budget::{UNITS, is_little, is_small};
@@ -272,8 +273,7 @@ impl Activation {
         if !self.memo.results.is_empty() {
             self.memo.results.clear();
         }
-        self.memo.next = 0;
-        self.memo.depth = 0;
+        (self.memo.next, self.memo.depth) = (0, 0);
         if query.onces > 0 {
             self.onces.clear();
             self.onces.resize(usize::from(query.onces), None);

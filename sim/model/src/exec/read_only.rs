@@ -52,6 +52,8 @@ fn name_of_utility(utility: &Utility) -> Option<&'static str> {
         Utility::CreateTable { .. } => Some("CREATE TABLE"),
         Utility::CreateIndex { .. } => Some("CREATE INDEX"),
         Utility::CreateSequence { .. } => Some("CREATE SEQUENCE"),
+        Utility::CreateView { .. } => Some("CREATE VIEW"),
+        Utility::DropView { .. } => Some("DROP VIEW"),
         Utility::AlterTable { .. } => Some("ALTER TABLE"),
         Utility::AlterSequence { .. } => Some("ALTER SEQUENCE"),
         Utility::DropSequence { .. } => Some("DROP SEQUENCE"),

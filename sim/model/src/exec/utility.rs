@@ -278,6 +278,10 @@ impl Core {
                 self.drop_schema(me, name, *cascade, *if_exists)?;
                 "DROP SCHEMA"
             }
+            Utility::CreateView { view, replaced, locked } => {
+                self.create_view(me, view, *replaced, locked)?;
+                "CREATE VIEW"
+            }
             Utility::CreateIndex { table, index, if_not_exists } => {
                 self.lock_tables(me, &[*table], TableLockMode::Share, false)?;
                 self.before_ddl(me)?;
@@ -290,6 +294,7 @@ impl Core {
             }
             Utility::DropTable { .. }
             | Utility::DropSequence { .. }
+            | Utility::DropView { .. }
             | Utility::AlterTable { .. }
             | Utility::AlterSequence { .. } => self.alter_or_drop(me, utility)?,
             _ => self.create(me, utility)?,
@@ -303,6 +308,9 @@ impl Core {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
                 let cascades = self.lock_for_drop(me, tables, *cascade)?;
                 self.before_ddl(me)?;
+                for view in self.catalog.views_over(tables) {
+                    self.catalog.drop_view(view);
+                }
                 for table in tables {
                     self.catalog.drop_table(*table);
                 }
@@ -315,7 +323,18 @@ impl Core {
                 }
                 "DROP TABLE"
             }
+            Utility::DropView { views, missing, cascade } => {
+                self.drop_views(me, views, *cascade)?;
+                for name in missing {
+                    self.notice(me, format!("view \"{name}\" does not exist, skipping"));
+                }
+                "DROP VIEW"
+            }
             Utility::DropSequence { sequences } => {
+                let read = !self.catalog.views_over(sequences).is_empty();
+                if read {
+                    return Err(Error::refused("DROP SEQUENCE of one that a view reads").into());
+                }
                 self.lock_tables(me, sequences, TableLockMode::AccessExclusive, false)?;
                 self.before_ddl(me)?;
                 for sequence in sequences {
@@ -403,7 +422,7 @@ impl Core {
     }
 
     /// DDL writes catalogs: it has an id, and can be rolled back.
-    fn before_ddl(&mut self, me: u16) -> Result<(), Error> {
+    pub(super) fn before_ddl(&mut self, me: u16) -> Result<(), Error> {
         self.assign_xid(me);
         self.own_ddl(me)
     }
@@ -452,6 +471,10 @@ impl Core {
             return Err(Error::new("2BP01", message).into());
         }
         let tables = self.catalog.tables_in(name);
+        let views = self.catalog.views_over(&tables);
+        if !views.is_empty() || self.catalog.has_views(name) {
+            return Err(Error::refused("DROP SCHEMA with views").into());
+        }
         self.lock_tables(me, &tables, TableLockMode::AccessExclusive, false)?;
         self.refuse_to_drop_schema(&tables)?;
         self.before_ddl(me)?;

@@ -39,9 +39,8 @@ pub(crate) enum Function {
     BoolToInt,
     /// xid8 to xid: the low 32 bits.
     Xid8ToXid,
-    /// Into what a type's modifier allows; `explicit`: by a cast.
+    /// Into what a type's modifier allows, whose numbers stand behind the value; `explicit`: by a cast.
     Fit {
-        modifier: Modifier,
         explicit: bool,
     },
     /// NULL where both are equal, else the first.
@@ -180,7 +179,7 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
         | Function::IntToBool
         | Function::BoolToInt
         | Function::Xid8ToXid => cast::call(function, &args[0]),
-        Function::Fit { modifier, explicit } => modifier.fit(&args[0], explicit),
+        Function::Fit { explicit } => Modifier::of_numbers(&args[1..]).fit(&args[0], explicit),
         Function::NullIf if crate::types::compare(&args[0], &args[1]).is_eq() => Ok(Value::Null),
         Function::NullIf => Ok(args[0].clone()),
         Function::Greatest => {

@@ -1,13 +1,16 @@
 //! Executing a message's statements, those about statements among them.
 
 use smol_str::SmolStr;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::Touch;
 use super::piece::{Literal, Piece};
+use crate::catalog::TableId;
 use crate::error::Error;
 use crate::mvcc::Snapshot;
 use crate::parse;
-use crate::server::{Outcome, Prepared, Server, SessionId};
+use crate::plan::{Body, Plan};
+use crate::server::{Core, Outcome, Prepared, Server, SessionId};
 use crate::session::NamedStatement;
 use crate::types::text::{parse as read, quote_name, type_name};
 use crate::types::{Type, Value};
@@ -142,7 +145,11 @@ impl Server {
     fn create_as(&mut self, me: u16, table: &SmolStr, query: &SmolStr) -> Result<(), Error> {
         self.refuse_in_failed(me)?;
         self.core.prevent_if_read_only(me, "CREATE TABLE AS")?;
-        let columns = crate::compile::compile(&parse::parse_one(query)?, &self.core.catalog)?.columns;
+        let plan = crate::compile::compile(&parse::parse_one(query)?, &self.core.catalog)?;
+        if self.core.has_modifiers(&plan, &parse::tokens(query)?) {
+            return Err(Error::refused("CREATE TABLE AS of columns like varchar(n) and numeric(p, s)"));
+        }
+        let columns = plan.columns;
         let columns: Vec<String> =
             columns.iter().map(|(name, ty)| format!("{} {}", quoted(name), type_name(*ty))).collect();
         let create = format!("CREATE TABLE {} ({})", quoted(table), columns.join(", "));
@@ -151,6 +158,21 @@ impl Server {
             message.ahead.extend([create.into(), insert.into()]);
         }
         Ok(())
+    }
+}
+
+impl Core {
+    /// Whether a column of a table that is read, or a cast, has a type with a modifier, which a result may keep.
+    fn has_modifiers(&self, plan: &Plan, tokens: &[TokenWithSpan]) -> bool {
+        let Body::Query(query) = &plan.body else { return false };
+        let (reads, _) = crate::compile::visit::reads_and_writes(&query.nodes);
+        let of_table = |table: &TableId| self.catalog.table(*table).columns.iter().any(|def| def.modifier.is_some());
+        let is_type = |word: &str| matches!(word, "varchar" | "varying" | "numeric" | "decimal" | "dec");
+        let in_text = tokens.windows(2).any(|pair| {
+            pair[1].token == Token::LParen
+                && matches!(&pair[0].token, Token::Word(word) if is_type(&word.value.to_ascii_lowercase()))
+        });
+        in_text || reads.iter().any(of_table)
     }
 }
 

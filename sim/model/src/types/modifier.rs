@@ -36,6 +36,23 @@ impl Modifier {
         Ok(Self::Digits { precision, scale })
     }
 
+    /// As arguments of a function.
+    pub(crate) fn numbers(self) -> Vec<Value> {
+        match self {
+            Self::Length(length) => vec![Value::Int(length.into())],
+            Self::Digits { precision, scale } => vec![Value::Int(precision), Value::Int(scale)],
+        }
+    }
+
+    /// Takes [`Modifier::numbers`] back.
+    pub(crate) fn of_numbers(numbers: &[Value]) -> Self {
+        match numbers {
+            [Value::Int(length)] => Self::Length(u32::try_from(*length).expect("it was made of one")),
+            [Value::Int(precision), Value::Int(scale)] => Self::Digits { precision: *precision, scale: *scale },
+            numbers => unreachable!("no modifier has these numbers: {numbers:?}"),
+        }
+    }
+
     /// `value` as it fits; `explicit`: by a cast, which cuts off what is too long.
     pub(crate) fn fit(self, value: &Value, explicit: bool) -> Result<Value, Error> {
         match (self, value) {
