@@ -119,8 +119,8 @@ fn what_cannot_be_read_is_an_environment_error() {
     );
     let ran = skiptrace(&["status", "--database-url", "postgresql://nobody@127.0.0.1:1/nothing"]);
     assert_eq!(ran.exit, Exit::Environment);
-    assert!(ran.err.starts_with("error: cannot read the store: "), "{}", ran.err);
+    assert!(ran.err.starts_with("error: cannot reach the database: "), "{}", ran.err);
     let ran = skiptrace(&["status", "--database-url", "not a url"]);
     assert_eq!(ran.exit, Exit::Environment);
-    assert!(ran.err.starts_with("error: cannot read the store: "), "{}", ran.err);
+    assert!(ran.err.starts_with("error: cannot reach the database: "), "{}", ran.err);
 }

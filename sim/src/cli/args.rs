@@ -114,9 +114,9 @@ impl StrategyName {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A table
+    /// For people
     Text,
-    /// A line of JSON a scenario
+    /// For programs: lines of JSON
     Json,
 }
 

@@ -61,6 +61,11 @@ fn explain(error: &DbError, schema: &str) -> String {
             "there is no event store in the schema {schema:?} of this database: {error}\nname it with --schema"
         );
     }
+    if error.sqlstate().is_connection_lost() {
+        return format!(
+            "cannot reach the database: {error}\n--database-url says where it is: postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        );
+    }
     format!("cannot read the store: {error}")
 }
 
