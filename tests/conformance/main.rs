@@ -81,6 +81,7 @@ specs! {
         snapshot_xmax_is_not_the_next_id
         subquery_is_run_once
         table_locks
+        truncate_cascades
         truncate_restarts_what_it_says
         truncate_waits_and_empties_old_snapshots
         two_drains_claim_once

@@ -143,6 +143,9 @@ impl Text<'_> {
                     .collect();
                 format!("Sort {}", keys.join(", "))
             }
+            Node::Window { input: _, slots: _, slot, parts: _, keys: _, calls } => {
+                format!("Window -> s{slot}: {calls:?}")
+            }
             Node::Limit { input: _, limit, offset } => {
                 let text = |name: &str, expr: &Option<Expr>| {
                     expr.as_ref().map_or(String::new(), |expr| format!(" {name} {}", self.expr(expr)))

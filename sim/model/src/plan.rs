@@ -8,8 +8,6 @@
 //! Everything that PostgreSQL resolves at parse analysis is resolved here: names, types, defaults, and which index
 //! answers a condition. Execution sees no names.
 
-use std::cmp::Ordering;
-
 use smol_str::SmolStr;
 
 use crate::catalog::{IndexDef, IndexId, SequenceDef, SequenceId, TableDef, TableId, ViewDef, ViewId};
@@ -156,6 +154,8 @@ pub(crate) enum Node {
     Aggregate { input: NodeId, slot: SlotId, keys: Vec<Expr>, aggregates: Vec<Aggregate> },
     /// Reads all its input, orders it, and gives it back with `slots` bound as they were.
     Sort { input: NodeId, slots: Vec<SlotId>, keys: Vec<SortKey> },
+    /// Sorts its input by `keys`, of which the first `parts` are those of PARTITION BY, and writes what `calls` come to into `slot`.
+    Window { input: NodeId, slots: Vec<SlotId>, slot: SlotId, parts: usize, keys: Vec<SortKey>, calls: Vec<WindowCall> },
     /// Drops rows whose `slot` was seen before.
     Distinct { input: NodeId, slot: SlotId },
     /// OFFSET and LIMIT.
@@ -264,11 +264,20 @@ pub(crate) enum WaitPolicy {
 }
 
 /// ORDER BY, one key.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct SortKey {
     pub(crate) expr: Expr,
     pub(crate) descending: bool,
     pub(crate) nulls_first: bool,
+}
+
+/// What is called over a window.
+#[derive(Debug)]
+pub(crate) enum WindowCall {
+    RowNumber,
+    Rank,
+    DenseRank,
+    Aggregate(Aggregate),
 }
 
 /// An aggregate call. `count(*)` has no argument.
@@ -444,8 +453,10 @@ pub(crate) enum Utility {
         mode: TableLockMode,
         nowait: bool,
     },
+    /// `named`: so many of them are; CASCADE adds the others.
     Truncate {
         tables: Vec<TableId>,
+        named: usize,
         restart_identity: bool,
     },
     CreateSchema {
@@ -491,6 +502,7 @@ pub(crate) enum Utility {
     },
     DropSequence {
         sequences: Vec<SequenceId>,
+        missing: Vec<SmolStr>,
     },
     DropTable {
         tables: Vec<TableId>,
@@ -576,18 +588,4 @@ pub(crate) enum TableLockMode {
     ShareRowExclusive,
     Exclusive,
     AccessExclusive,
-}
-
-impl CompareOp {
-    /// Whether it holds for a left side that compares so to the right side.
-    pub(crate) fn holds(self, ordering: Ordering) -> bool {
-        match self {
-            Self::Eq => ordering.is_eq(),
-            Self::NotEq => ordering.is_ne(),
-            Self::Lt => ordering.is_lt(),
-            Self::LtEq => ordering.is_le(),
-            Self::Gt => ordering.is_gt(),
-            Self::GtEq => ordering.is_ge(),
-        }
-    }
 }

@@ -22,6 +22,7 @@ impl Builder<'_> {
         let scope = self.scope();
         let (aggregates, clause) = (scope.aggregates.take(), scope.clause);
         let collects = aggregates.is_some();
+        let over = std::mem::take(&mut scope.over);
         if collects {
             scope.clause = "";
         }
@@ -29,7 +30,14 @@ impl Builder<'_> {
         let scope = self.scope();
         scope.aggregates = aggregates;
         scope.clause = clause;
-        found
+        scope.over = over;
+        // Over a window there can be aggregates, of groups.
+        match found {
+            Err(error) if over && error.sqlstate == "42803" => {
+                Err(Error::refused("an aggregate inside a window function"))
+            }
+            found => found,
+        }
     }
 
     /// Adds an aggregate to the query level.
@@ -52,6 +60,9 @@ impl Builder<'_> {
         let sources = &self.scopes.last().expect("every expression stands in a scope").sources;
         if !slots.is_empty() && !sources.iter().any(|source| slots.contains(&source.slot)) {
             return Err(Error::refused("an aggregate of an outer query's columns"));
+        }
+        if self.scope().over {
+            return self.add_window_aggregate(aggregate, ty);
         }
         let slot = self.aggregate_slot();
         let all = self.scope().aggregates.as_mut().expect("looked at above");

@@ -48,13 +48,12 @@ pub(super) fn plain_arg(arg: &FunctionArg) -> Result<&ast::Expr, Error> {
 const ARGUMENTS_MAX: usize = 100;
 
 fn take_apart(function: &ast::Function) -> Result<Call<'_>, Error> {
-    let ast::Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over } =
+    let ast::Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment, over: _ } =
         function;
     refuse_if(*uses_odbc_syntax, "ODBC function calls")?;
     refuse_if(!matches!(parameters, FunctionArguments::None), "parametric functions")?;
     refuse_if(!within_group.is_empty(), "WITHIN GROUP")?;
     refuse_if(null_treatment.is_some(), "IGNORE NULLS, RESPECT NULLS")?;
-    refuse_if(over.is_some(), "window functions")?;
     let mut call = Call { args: Vec::new(), star: false, distinct: false, order: &[], filter: filter.as_deref() };
     let list = match args {
         FunctionArguments::None => return Ok(call),
@@ -114,6 +113,10 @@ impl Builder<'_> {
             && name == "array"
         {
             return self.array_subquery(query);
+        }
+        if let Some(over) = function.over.as_ref().filter(|_| !self.scope().over) {
+            refuse_if(!is_window_function(&name, function), &format!("the window function {name}"))?;
+            return self.over(&name, over, |builder| builder.function(function));
         }
         let call = take_apart(function)?;
         if let Some(found) = self.polymorphic_aggregate(&name, &call)? {
@@ -467,6 +470,16 @@ fn array_element(name: &str, args: &[Typed]) -> Result<Option<Scalar>, Error> {
     match common {
         Some(element) => Ok(Some(element)),
         None => Ok(Some(Scalar::Text)),
+    }
+}
+
+/// Whether it is known over a window.
+fn is_window_function(name: &str, function: &ast::Function) -> bool {
+    let bare = matches!(&function.args, FunctionArguments::List(list) if list.args.is_empty());
+    match name {
+        "row_number" | "rank" | "dense_rank" => bare && function.filter.is_none(),
+        "count" | "min" | "max" => true,
+        name => signature_is_aggregate(name),
     }
 }
 

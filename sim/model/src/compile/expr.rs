@@ -4,6 +4,7 @@ use sqlparser::ast::{self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subsc
 
 use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, fitted, modified_type};
 use super::operator::{comparison, comparison_text};
+use super::row_value::row_of;
 use super::scope::{Typed, ident};
 use super::{Builder, DEPTH_MAX, refuse_if, too_deep};
 use crate::error::Error;
@@ -181,6 +182,9 @@ impl Builder<'_> {
             let expr = if *op == BinaryOperator::And { Expr::And(all) } else { Expr::Or(all) };
             return Ok(typed(expr, BOOL));
         }
+        if let (Some(op), Some(left), Some(right)) = (comparison(op), row_of(left), row_of(right)) {
+            return self.compare_rows(op, left, right);
+        }
         let left = self.expr(left)?;
         let right = self.expr(right)?;
         self.binary(left, op, right)
@@ -320,6 +324,9 @@ impl Builder<'_> {
     }
 
     fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed, Error> {
+        if let Some(left) = row_of(expr) {
+            return self.row_in_list(left, list, negated);
+        }
         let left = self.expr(expr)?;
         let mut values = vec![left];
         for item in list {

@@ -22,6 +22,7 @@ pub(crate) mod operator;
 mod order;
 mod query;
 mod recheck;
+mod row_value;
 mod scope;
 mod select;
 mod sequence;
@@ -32,6 +33,7 @@ mod subquery;
 mod utility;
 mod view;
 pub(crate) mod visit;
+mod window;
 
 use smol_str::SmolStr;
 

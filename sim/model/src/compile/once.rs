@@ -90,6 +90,7 @@ fn collect_bound(id: NodeId, nodes: &[Node], binds: &mut BTreeSet<SlotId>) {
         | Node::FunctionScan { slot, .. }
         | Node::Project { slot, .. }
         | Node::Aggregate { slot, .. }
+        | Node::Window { slot, .. }
         | Node::SetOperation { slot, .. }
         | Node::Append { slot, .. } => {
             binds.insert(*slot);

@@ -2,6 +2,8 @@
 //!
 //! Source: PostgreSQL's manual, section 10.2.
 
+use std::cmp::Ordering;
+
 use sqlparser::ast::{BinaryOperator, UnaryOperator};
 
 use super::Builder;
@@ -29,6 +31,20 @@ pub(super) fn comparison(op: &BinaryOperator) -> Option<CompareOp> {
         BinaryOperator::GtEq => CompareOp::GtEq,
         _ => return None,
     })
+}
+
+impl CompareOp {
+    /// Whether it holds for a left side that compares so to the right side.
+    pub(crate) fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Eq => ordering.is_eq(),
+            Self::NotEq => ordering.is_ne(),
+            Self::Lt => ordering.is_lt(),
+            Self::LtEq => ordering.is_le(),
+            Self::Gt => ordering.is_gt(),
+            Self::GtEq => ordering.is_ge(),
+        }
+    }
 }
 
 pub(crate) fn comparison_text(op: CompareOp) -> &'static str {

@@ -71,12 +71,7 @@ impl Walk<'_> {
                 }
             }
             Node::Aggregate { .. } => self.open("GROUP BY", true),
-            Node::Distinct { input, .. } if self.is_sorted_for(*input) => {
-                self.order.limited = true;
-                self.node(*input);
-            }
-            Node::Distinct { .. } => self.open("DISTINCT or UNION", true),
-            Node::SetOperation { .. } => self.open("INTERSECT or EXCEPT", true),
+            Node::Distinct { .. } | Node::SetOperation { .. } | Node::Window { .. } => self.node_of_many(node),
             // A function in a select list.
             Node::NestLoop { outer, kind: JoinKind::Each, .. } => self.node(*outer),
             Node::NestLoop { outer, inner, on, .. } => {
@@ -108,6 +103,26 @@ impl Walk<'_> {
             | Node::Insert { input, .. }
             | Node::Update { input, .. }
             | Node::Delete { input, .. } => self.node(*input),
+        }
+    }
+
+    /// Of nodes that look at all rows: what they give may hang on the order in which these come.
+    fn node_of_many(&mut self, node: NodeId) {
+        match &self.nodes[usize::from(node)] {
+            Node::Distinct { input, .. } if self.is_sorted_for(*input) => {
+                self.order.limited = true;
+                self.node(*input);
+            }
+            Node::Window { input, .. } => {
+                self.order.limited = true;
+                self.open("a window function", false);
+                self.node(*input);
+            }
+            Node::SetOperation { .. } => self.open("INTERSECT or EXCEPT", true),
+            Node::Distinct { input, .. } if matches!(self.nodes[usize::from(*input)], Node::Append { .. }) => {
+                self.open("UNION", true);
+            }
+            _ => self.open("DISTINCT", true),
         }
     }
 

@@ -56,6 +56,9 @@ pub(super) struct Scope {
     pub(super) aggregate_slot: Option<SlotId>,
     /// The function that gives rows in the select list: its slot and its node.
     pub(super) series: Option<(SlotId, NodeId)>,
+    pub(super) window: Option<super::window::Window>,
+    /// What is being compiled is called over it.
+    pub(super) over: bool,
     /// The clause, for errors: aggregate functions are not allowed in WHERE.
     pub(super) clause: &'static str,
 }

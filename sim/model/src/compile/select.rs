@@ -84,10 +84,16 @@ impl Builder<'_> {
             exprs.extend(order.iter_mut().map(|key| &mut key.expr));
             exprs.extend(having.as_mut());
             exprs.extend(&mut distinct_on);
+            refuse_if(self.scope().window.is_some(), "a window function beside GROUP BY and aggregates")?;
             refuse_if(self.scope().series.is_some(), "a function that gives rows beside GROUP BY and aggregates")?;
             input = self.group(input, keys, &mut exprs)?;
             input = self.filtered(input, having.into_iter().collect())?;
         }
+        if let (Some(lock), true) = (around.locks.first(), self.scope().window.is_some()) {
+            return Err(Error::new("0A000", format!("{} is not allowed with window functions", lock.words)));
+        }
+        let slots = self.slots_of_rows();
+        input = self.with_window(input, slots)?;
         let targets = self.lock_targets(&around.locks)?;
         self.check_nullable(&targets, &missing, &again, &around.locks)?;
         let locks = Locks { targets, again, missing };
@@ -115,11 +121,8 @@ impl Builder<'_> {
         locks: Locks,
         around: &Around<'_>,
     ) -> Result<Rows, Error> {
-        let scope = self.scope();
-        let mut slots: Vec<SlotId> = match scope.aggregate_slot {
-            Some(slot) => vec![slot],
-            None => scope.sources.iter().map(|source| source.slot).collect(),
-        };
+        let mut slots = self.slots_of_rows();
+        slots.extend(self.scope().window.as_ref().map(|window| window.slot));
         let slot = self.slot();
         let columns: Columns = results.iter().map(|(name, value)| (name.clone(), value.ty)).collect();
         let types: Vec<Type> = results.iter().map(|(_, value)| value.ty).collect();
@@ -177,6 +180,15 @@ impl Builder<'_> {
             input = self.node(Node::Project { input, slot, exprs })?;
         }
         Ok(Rows { root: input, slot, columns })
+    }
+
+    /// The slots that the rows of this level stand in.
+    fn slots_of_rows(&mut self) -> Vec<SlotId> {
+        let scope = self.scope();
+        match scope.aggregate_slot {
+            Some(slot) => vec![slot],
+            None => scope.sources.iter().map(|source| source.slot).collect(),
+        }
     }
 
     fn lock_rows(&mut self, input: NodeId, locks: Locks) -> Result<NodeId, Error> {

@@ -195,7 +195,11 @@ impl Parts<'_> {
         });
         let sources = slots_of(exprs);
         for node in self.nodes.iter_mut() {
-            let (Node::Sort { slots, .. } | Node::NestLoop { inner_slots: slots, .. }) = node else { continue };
+            let (Node::Sort { slots, .. } | Node::Window { slots, .. } | Node::NestLoop { inner_slots: slots, .. }) =
+                node
+            else {
+                continue;
+            };
             if let Some(at) = slots.iter().position(|other| *other == slot) {
                 slots.splice(at..=at, sources.iter().copied());
             }
@@ -295,6 +299,7 @@ fn inputs_mut(node: &mut Node) -> Vec<&mut NodeId> {
         | Node::Project { input, .. }
         | Node::Aggregate { input, .. }
         | Node::Sort { input, .. }
+        | Node::Window { input, .. }
         | Node::Distinct { input, .. }
         | Node::Limit { input, .. }
         | Node::LockRows { input, .. }

@@ -117,7 +117,7 @@ impl Builder<'_> {
     }
 
     fn drop_sequence(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
-        let mut sequences = Vec::new();
+        let (mut sequences, mut missing) = (Vec::new(), Vec::new());
         for name in names {
             let (schema, bare) = qualified(name)?;
             match self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare) {
@@ -126,13 +126,11 @@ impl Builder<'_> {
                     sequences.push(id);
                 }
                 Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a sequence"))),
-                None => {
-                    refuse_if(if_exists, "DROP SEQUENCE IF EXISTS of a sequence that does not exist")?;
-                    return Err(Error::new("42P01", format!("sequence \"{bare}\" does not exist")));
-                }
+                None if if_exists => missing.push(bare),
+                None => return Err(Error::new("42P01", format!("sequence \"{bare}\" does not exist"))),
             }
         }
-        Ok(Utility::DropSequence { sequences })
+        Ok(Utility::DropSequence { sequences, missing })
     }
 
     fn lock_table(&mut self, lock: &ast::Lock) -> Result<Utility, Error> {
@@ -157,7 +155,6 @@ impl Builder<'_> {
     fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Utility, Error> {
         let ast::Truncate { table_names, partitions, table: _, if_exists, identity, cascade, on_cluster } = truncate;
         refuse_if(partitions.is_some() || on_cluster.is_some() || *if_exists, "options of TRUNCATE")?;
-        refuse_if(matches!(cascade, Some(ast::CascadeOption::Cascade)), "TRUNCATE .. CASCADE")?;
         let mut tables = Vec::with_capacity(table_names.len());
         for ast::TruncateTableTarget { name, only: _, has_asterisk: _ } in table_names {
             let table = self.table(name)?;
@@ -165,8 +162,26 @@ impl Builder<'_> {
                 tables.push(table);
             }
         }
+        let named = tables.len();
+        if matches!(cascade, Some(ast::CascadeOption::Cascade)) {
+            self.add_referencing(&mut tables);
+        }
         let restart_identity = matches!(identity, Some(ast::TruncateIdentityOption::Restart));
-        Ok(Utility::Truncate { tables, restart_identity })
+        Ok(Utility::Truncate { tables, named, restart_identity })
+    }
+
+    /// With each table those that refer to it, in rounds. Source: PostgreSQL, `heap_truncate_find_FKs`.
+    fn add_referencing(&self, tables: &mut Vec<TableId>) {
+        loop {
+            let references = tables.iter().flat_map(|table| &self.catalog.table(*table).referenced_by);
+            let mut more: Vec<TableId> = references.copied().filter(|other| !tables.contains(other)).collect();
+            if more.is_empty() {
+                return;
+            }
+            more.sort_unstable();
+            more.dedup();
+            tables.extend(more);
+        }
     }
 
     fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool, cascade: bool) -> Result<Utility, Error> {

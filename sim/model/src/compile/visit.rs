@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::TableId;
-use crate::plan::{ColumnId, ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind};
+use crate::plan::{ColumnId, ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind, WindowCall};
 
 /// The parts of an expression, and of a node the expressions and the inputs. Written once for reading and once for writing.
 macro_rules! children {
-    ($expr_name:ident, $node_name:ident, $iter:ident, $as_deref:ident $(, $mutable:tt)?) => {
+    ($expr_name:ident, $node_name:ident, $writer_name:ident, $iter:ident, $as_deref:ident $(, $mutable:tt)?) => {
         pub(crate) fn $expr_name<'a>(expr: &'a $($mutable)? Expr) -> Vec<&'a $($mutable)? Expr> {
             match expr {
                 Expr::Const(_) | Expr::Param(_) | Expr::Column { .. } | Expr::NextVal(_) => Vec::new(),
@@ -66,6 +66,15 @@ macro_rules! children {
                     inputs.push(*input);
                     exprs.extend(keys.$iter().map(|key| & $($mutable)? key.expr));
                 }
+                Node::Window { input, keys, calls, .. } => {
+                    inputs.push(*input);
+                    exprs.extend(keys.$iter().map(|key| & $($mutable)? key.expr));
+                    for call in calls.$iter() {
+                        if let WindowCall::Aggregate(aggregate) = call {
+                            exprs.extend(aggregate.args.$iter().chain(& $($mutable)? aggregate.filter));
+                        }
+                    }
+                }
                 Node::Distinct { input, .. } => inputs.push(*input),
                 Node::Limit { input, limit, offset } => {
                     inputs.push(*input);
@@ -78,6 +87,14 @@ macro_rules! children {
                     inputs.push(*input);
                     exprs.extend(again.recheck.$iter().chain(again.missing.$iter().map(|(on, _)| on)));
                 }
+                Node::Insert { .. } | Node::Update { .. } | Node::Delete { .. } => $writer_name(node, &mut exprs, &mut inputs),
+            }
+            (exprs, inputs)
+        }
+
+        /// The same, of nodes that change rows.
+        fn $writer_name<'a>(node: &'a $($mutable)? Node, exprs: &mut Vec<&'a $($mutable)? Expr>, inputs: &mut Vec<NodeId>) {
+            match node {
                 Node::Insert { input, on_conflict, returning, .. } => {
                     inputs.push(*input);
                     if let Some(on_conflict) = on_conflict
@@ -99,14 +116,14 @@ macro_rules! children {
                     exprs.extend(recheck.$iter());
                     exprs.extend(returning.$iter().flat_map(|returning| returning.exprs.$iter()));
                 }
+                _ => {}
             }
-            (exprs, inputs)
         }
     };
 }
 
-children!(expr_children, node_children, iter, as_deref);
-children!(expr_children_mut, node_children_mut, iter_mut, as_deref_mut, mut);
+children!(expr_children, node_children, writer_children, iter, as_deref);
+children!(expr_children_mut, node_children_mut, writer_children_mut, iter_mut, as_deref_mut, mut);
 
 /// The slots that an expression reads, those of its subqueries among them.
 pub(super) fn slots(expr: &Expr, nodes: &[Node]) -> BTreeSet<SlotId> {

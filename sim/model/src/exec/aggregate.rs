@@ -43,7 +43,16 @@ impl Collected {
         }
     }
 
-    fn add(&mut self, aggregate: &Aggregate, row: SmallVec<[Value; 2]>) {
+    /// What it has come to, without rows.
+    #[inline]
+    fn counted(&mut self, aggregate: &Aggregate) -> Value {
+        match aggregate.function {
+            AggregateFunction::Min | AggregateFunction::Max => self.best.take().unwrap_or(Value::Null),
+            _ => Value::Int(self.count),
+        }
+    }
+
+    pub(super) fn add(&mut self, aggregate: &Aggregate, row: SmallVec<[Value; 2]>) {
         if is_counted(aggregate) {
             self.count(aggregate, row.first());
         } else {
@@ -112,10 +121,7 @@ impl Exec<'_> {
         for (number, aggregate) in aggregates.iter().enumerate() {
             let collected = &mut groups.collected[at * aggregates.len() + number];
             row.push(if is_counted(aggregate) {
-                match aggregate.function {
-                    AggregateFunction::Min | AggregateFunction::Max => collected.best.take().unwrap_or(Value::Null),
-                    _ => Value::Int(collected.count),
-                }
+                collected.counted(aggregate)
             } else {
                 result(aggregate, std::mem::take(collected))?
             });
@@ -190,7 +196,10 @@ impl Exec<'_> {
 }
 
 /// The value of an aggregate over what it was given.
-fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Error> {
+pub(super) fn result(aggregate: &Aggregate, mut collected: Collected) -> Result<Value, Error> {
+    if is_counted(aggregate) {
+        return Ok(collected.counted(aggregate));
+    }
     let args = aggregate.args.len();
     if !aggregate.order.is_empty() {
         collected.rows.sort_by(|left, right| order_keys(&aggregate.order, &left[args..], &right[args..]));

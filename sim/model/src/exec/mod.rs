@@ -31,6 +31,7 @@ mod update;
 mod utility;
 mod view;
 mod views;
+mod window;
 
 use budget::Budget;
 pub(crate) use budget::{UNITS, is_little, is_small};
@@ -165,15 +166,6 @@ struct CteState {
     memo: Memo,
 }
 
-/// What has been seen of the order of a statement's rows.
-#[derive(Clone, Copy, Debug, Default)]
-struct Order {
-    /// Done otherwise, its joins and scans would give them in another one.
-    open: bool,
-    /// ORDER BY tells them all apart.
-    told: bool,
-}
-
 /// How far a statement is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -214,7 +206,7 @@ pub(crate) struct Activation {
     /// The row that it waits for, and who was changing it.
     waited_for: Option<(TableId, TupleId, Option<Xid>)>,
     budget: Budget,
-    order: Order,
+    order: sort::Order,
     affected: u64,
     rows: Vec<Value>,
     count: usize,
@@ -228,7 +220,7 @@ impl Activation {
 
     /// Whether the rows' order, as far as a query leaves it open, is PostgreSQL's.
     pub(crate) fn shows_order(&self) -> bool {
-        self.order.told || !self.order.open
+        !self.order.doubtful && (self.order.told || !self.order.open)
     }
 
     /// The parameters, for a statement that is started again.
@@ -283,7 +275,7 @@ impl Activation {
         self.replaced.clear();
         self.waited_for = None;
         self.budget = Budget::default();
-        self.order = Order { open: query.order.always, told: false };
+        self.order = sort::Order { open: query.order.always, ..sort::Order::default() };
         self.affected = 0;
         if !self.rows.is_empty() {
             self.rows.clear();
@@ -497,6 +489,7 @@ impl Exec<'_> {
                 self.poll_aggregate(node, *input, *slot, keys, aggregates)
             }
             Node::Sort { input, slots, keys } => self.poll_sort(node, *input, slots, keys),
+            Node::Window { .. } => self.poll_window(node),
             Node::Distinct { input, slot } => self.poll_distinct(node, *input, *slot),
             Node::Limit { input, limit, offset } => self.poll_limit(node, *input, limit.as_ref(), offset.as_ref()),
             Node::Append { inputs, slot } => self.poll_append(node, inputs, *slot),

@@ -35,6 +35,7 @@ impl Exec<'_> {
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
             | Node::Sort { input, .. }
+            | Node::Window { input, .. }
             | Node::Distinct { input, .. }
             | Node::Limit { input, .. }
             | Node::LockRows { input, .. }

@@ -11,9 +11,17 @@ use crate::types::{Value, compare as order};
 /// What a sort has read: for each row its keys, and what its slots were bound to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sorted {
-    keys: Vec<Value>,
-    slots: Vec<Slot>,
-    places: Vec<u32>,
+    pub(super) keys: Vec<Value>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) places: Vec<u32>,
+}
+
+impl Sorted {
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.slots.clear();
+        self.places.clear();
+    }
 }
 
 /// The order of two values of a key.
@@ -35,9 +43,20 @@ pub(super) fn order_keys(keys: &[SortKey], left: &[Value], right: &[Value]) -> O
     orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
+/// What has been seen of the order of a statement's rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Order {
+    /// Done otherwise, its joins and scans would give them in another one.
+    pub(super) open: bool,
+    /// ORDER BY tells them all apart.
+    pub(super) told: bool,
+    /// The rows themselves hang on it.
+    pub(super) doubtful: bool,
+}
+
 /// What tells the order of sorted rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(super) enum Told {
     ByKeys,
     /// Rows with equal keys stay as they came, or nobody asks.
     AsTheyCame,
@@ -49,7 +68,7 @@ enum Told {
 /// How many rows are sorted by insertion.
 const FEW: usize = 7;
 
-fn sort_places(places: &mut [u32], watched: bool, order: impl Fn(&u32, &u32) -> Ordering) -> Told {
+pub(super) fn sort_places(places: &mut [u32], watched: bool, order: impl Fn(&u32, &u32) -> Ordering) -> Told {
     if !watched {
         places.sort_by(order);
         return Told::AsTheyCame;
@@ -80,10 +99,7 @@ impl Exec<'_> {
     ) -> Result<Polled, Interrupt> {
         let place = usize::from(node);
         if self.state(node).stage == Stage::Fresh {
-            let sorted = &mut self.act.sorts[place];
-            sorted.keys.clear();
-            sorted.slots.clear();
-            sorted.places.clear();
+            self.act.sorts[place].clear();
             self.act.buffers[place].clear();
             self.state(node).stage = Stage::Input;
         }

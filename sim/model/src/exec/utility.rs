@@ -262,9 +262,13 @@ impl Core {
                 self.lock_tables(me, tables, *mode, *nowait)?;
                 "LOCK TABLE"
             }
-            Utility::Truncate { tables, restart_identity } => {
+            Utility::Truncate { tables, named, restart_identity } => {
                 self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
                 self.refuse_to_truncate(tables)?;
+                for table in &tables[*named..] {
+                    let name = self.catalog.table(*table).name.clone();
+                    self.notice(me, format!("truncate cascades to table \"{name}\""));
+                }
                 self.assign_xid(me);
                 for table in tables {
                     self.truncate(me, *table);
@@ -330,7 +334,7 @@ impl Core {
                 }
                 "DROP VIEW"
             }
-            Utility::DropSequence { sequences } => {
+            Utility::DropSequence { sequences, missing } => {
                 let read = !self.catalog.views_over(sequences).is_empty();
                 if read {
                     return Err(Error::refused("DROP SEQUENCE of one that a view reads").into());
@@ -339,6 +343,9 @@ impl Core {
                 self.before_ddl(me)?;
                 for sequence in sequences {
                     self.catalog.drop_sequence(*sequence);
+                }
+                for name in missing {
+                    self.notice(me, format!("sequence \"{name}\" does not exist, skipping"));
                 }
                 "DROP SEQUENCE"
             }

@@ -69,7 +69,7 @@ fn what_is_not_modelled_is_named() {
         ("SELECT ctid FROM t", "the system column ctid"),
         ("SELECT t FROM t", "the whole-row reference t"),
         ("SELECT md5(s) FROM t", "the function md5(text)"),
-        ("SELECT row_number() OVER () FROM t", "window functions"),
+        ("SELECT lag(n) OVER () FROM t", "the window function lag"),
         ("SELECT * FROM pg_locks", "* of a system view"),
         ("SELECT 1 FROM pg_class", "the system table pg_class"),
         ("CREATE TABLE x (a float)", "the type float"),
