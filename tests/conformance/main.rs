@@ -67,6 +67,7 @@ specs! {
         recheck_keeps_the_subquerys_row
         recheck_sees_a_moved_key
         repeatable_read_lost_update
+        rolled_back_index
         row_holders_in_their_order
         row_lock_strengths
         row_queue

@@ -392,7 +392,7 @@ impl Server {
         } else if version != self.core.catalog.version() && exec::waits_for_table(&self.core, me, &plan) {
             // PostgreSQL waits for a table in parse analysis, and looks the names up again afterwards.
             let params = self.core.session_mut(me).activation().take_params();
-            match self.refresh(prepared) {
+            match self.refresh(prepared).and_then(|()| self.check_result_type(me, prepared)) {
                 Ok(()) => {
                     plan = self.statements[prepared.0 as usize].plan.clone();
                     exec::start(&mut self.core, me, &plan, |into| *into = params)

@@ -413,18 +413,15 @@ impl Core {
         {
             self.sequences[sequence as usize] = old;
         }
-        match savepoint {
-            Some(savepoint) if self.catalog.version() != savepoint.catalog.version() => {
-                self.catalog.restore(savepoint.catalog.clone());
-                self.drop_indexes();
-            }
-            Some(_) => {}
-            None => {
-                if let Some(catalog) = transaction.catalog.take() {
-                    self.catalog.restore(catalog);
-                    self.drop_indexes();
-                }
-            }
+        if let Some(before) = &transaction.catalog {
+            // What others have created since a savepoint that is older than the first DDL stays.
+            let saved = savepoint.map(|savepoint| &savepoint.catalog);
+            let catalog = saved.filter(|saved| saved.version() > before.version()).unwrap_or(before);
+            self.catalog.restore(catalog.clone());
+            self.drop_indexes();
+        }
+        if since.is_none() {
+            transaction.catalog = None;
         }
         for xid in &ended {
             self.locks.end_xact(*xid);

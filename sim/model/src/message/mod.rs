@@ -82,6 +82,8 @@ pub(crate) struct Message {
     next: usize,
     /// Statements that a piece turned out to be.
     ahead: VecDeque<SmolStr>,
+    /// The prepared statement that EXECUTE names.
+    executes: Option<SmolStr>,
     reply: Reply,
     /// What is left for its statements to spend.
     left: usize,
@@ -106,8 +108,14 @@ impl Server {
                 return Some(Reply { results: Vec::new(), error: Some(error) });
             }
         };
-        self.core.session_mut(me).message =
-            Some(Message { pieces, next: 0, ahead: VecDeque::new(), reply: Reply::default(), left: UNITS });
+        self.core.session_mut(me).message = Some(Message {
+            pieces,
+            next: 0,
+            ahead: VecDeque::new(),
+            executes: None,
+            reply: Reply::default(),
+            left: UNITS,
+        });
         self.go_on_with_message(me)
     }
 
@@ -174,6 +182,7 @@ impl Server {
             }
             let entered = self.core.enter(me);
             let message = self.core.session_mut(me).message.as_mut()?;
+            message.executes = None;
             let went = if let Some(statement) = message.ahead.pop_front() {
                 self.execute_text(me, &statement)
             } else {

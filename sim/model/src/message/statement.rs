@@ -109,12 +109,12 @@ impl Server {
         self.refuse_in_failed(me)?;
         let known = self.core.session(me).prepared.iter().find(|other| other.name == *name);
         let missing = || Error::new("26000", format!("prepared statement \"{name}\" does not exist"));
-        let NamedStatement { name: _, sql, columns } = known.cloned().ok_or_else(missing)?;
-        let prepared = self.prepare(&sql)?;
-        let same = |(now, before): ((&str, Type), &(SmolStr, Type))| now.0 == before.0 && now.1 == before.1;
-        if self.columns(prepared).len() != columns.len() || !self.columns(prepared).zip(&columns).all(same) {
-            return Err(Error::new("0A000", "cached plan must not change result type"));
+        let sql = known.ok_or_else(missing)?.sql.clone();
+        if let Some(message) = &mut self.core.session_mut(me).message {
+            message.executes = Some(name.clone());
         }
+        let prepared = self.prepare(&sql)?;
+        self.check_result_type(me, prepared)?;
         let types = self.params(prepared).to_vec();
         if types.len() != args.len() {
             return Err(Error::new("42601", format!("wrong number of parameters for prepared statement \"{name}\"")));
@@ -125,6 +125,19 @@ impl Server {
         });
         let values = values.collect::<Result<Vec<_>, Error>>()?;
         Ok(Some((prepared, self.execute(SessionId(u32::from(me)), prepared, &values))))
+    }
+
+    /// What EXECUTE returns is what PREPARE said, also where the table was altered while it waited for it.
+    pub(crate) fn check_result_type(&self, me: u16, prepared: Prepared) -> Result<(), Error> {
+        let session = self.core.session(me);
+        let name = session.message.as_ref().and_then(|message| message.executes.as_ref());
+        let Some(known) = session.prepared.iter().find(|known| Some(&known.name) == name) else { return Ok(()) };
+        let same = |(now, before): ((&str, Type), &(SmolStr, Type))| now.0 == before.0 && now.1 == before.1;
+        if self.columns(prepared).len() != known.columns.len() || !self.columns(prepared).zip(&known.columns).all(same)
+        {
+            return Err(Error::new("0A000", "cached plan must not change result type"));
+        }
+        Ok(())
     }
 
     fn deallocate(&mut self, me: u16, name: Option<&SmolStr>) -> Result<(), Error> {

@@ -28,6 +28,8 @@ pub struct ModelMessages {
     fresh: Checkpoint,
     /// After the setup.
     kept: Option<(Checkpoint, Setup)>,
+    /// Nothing was left of earlier permutations when this one's setup began.
+    began_as_new: bool,
 }
 
 impl ModelMessages {
@@ -49,6 +51,7 @@ impl ModelMessages {
             touches: Vec::new(),
             fresh,
             kept: None,
+            began_as_new: false,
         }
     }
 
@@ -154,11 +157,15 @@ impl Messages for ModelMessages {
     }
 
     fn keep(&mut self, setup: Setup) {
-        self.kept = Some((self.server.checkpoint(), setup));
+        // Sessions outlive a permutation: a transaction that one left open is in the state that the next setup leads to.
+        if self.began_as_new {
+            self.kept = Some((self.server.checkpoint(), setup));
+        }
     }
 
     fn set_up_again(&mut self) -> Option<Setup> {
         self.spent_before = self.server.spent();
+        self.began_as_new = self.replies.is_empty() && self.server.is_as_new(&self.fresh);
         let (checkpoint, setup) = self.kept.as_ref()?;
         let again = self.replies.is_empty() && self.server.is_as_new(checkpoint);
         again.then(|| {
