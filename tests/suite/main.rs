@@ -6,6 +6,7 @@ mod cli_status;
 mod cli_usage;
 mod cli_verify;
 mod core_append;
+mod core_chaos;
 mod core_drain;
 mod core_fixture;
 mod core_postgres;
