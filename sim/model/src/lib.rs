@@ -93,6 +93,8 @@
 //!   count, too (grouping, and DISTINCT, compare each row with each group). A text has 16 MiB at most, a `jsonb` 128 levels. Beyond that a statement is
 //!   refused with 54000; so is a message whose statements need more than one budget together. So is a statement whose text has more than 1 MiB, 16 levels of parentheses or 1000 words without a comma, or whose plan
 //!   has more than 4096 nodes. PostgreSQL has no such limits, but for its stack: all these are refusals too ([`Error::is_refusal`]).
+//! - Views are read, not written to, nor locked by FOR UPDATE. Window functions have no frame, and a query one window. `character(n)` is shown
+//!   where it is a table's column. Of a sequence that is read as a table `log_cnt` is not known.
 //! - Prepared transactions are there without a setting, 1000 at a time. PREPARE TRANSACTION after DDL, LISTEN or NOTIFY and under SERIALIZABLE
 //!   is refused.
 //! - SERIALIZABLE is refused where transactions that run at the same time read what others of them write, both ways: PostgreSQL might end

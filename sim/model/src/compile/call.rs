@@ -2,7 +2,8 @@
 
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::coerce::{BOOL, Cast, INT4, INT8, JSONB, NUMERIC, REGCLASS, TEXT, UNKNOWN, call, promotes};
+use super::character::refuse_shown;
+use super::coerce::{BOOL, CHAR, Cast, INT4, INT8, JSONB, NUMERIC, REGCLASS, TEXT, UNKNOWN, call, promotes};
 use super::scope::{Typed, parts};
 use super::{Builder, operator, refuse_if, visit};
 use crate::error::Error;
@@ -139,6 +140,9 @@ impl Builder<'_> {
         let aggregate = signature_is_aggregate(&name);
         let (args, filter) = if aggregate { self.aggregate_args(&call)? } else { (self.exprs(&call.args)?, None) };
         let types: Vec<Type> = args.iter().map(|arg| arg.ty).collect();
+        if name == "octet_length" {
+            types.iter().try_for_each(|ty| refuse_shown(*ty, "octet_length"))?;
+        }
         let found = signature::resolve(&name, &types)?;
         let mut exprs = Vec::with_capacity(args.len());
         for (arg, ty) in args.into_iter().zip(found.args) {
@@ -252,6 +256,7 @@ impl Builder<'_> {
                 let mut exprs = Vec::with_capacity(args.len());
                 for arg in args {
                     refuse_if(arg.ty == BOOL, "concat of a boolean")?;
+                    refuse_shown(arg.ty, "concat")?;
                     let expr = self.try_coerce(arg, TEXT, Cast::Assignment)?;
                     exprs.push(expr.ok_or_else(undefined)?);
                 }
@@ -265,6 +270,7 @@ impl Builder<'_> {
                     ));
                 }
                 let arg = args.remove(0);
+                refuse_shown(arg.ty, "to_jsonb")?;
                 Ok(Typed { expr: call(Function::ToJsonb(arg.ty), vec![arg.expr]), ty: JSONB })
             }
             ("jsonb_build_object", count) if count % 2 == 1 => {
@@ -281,6 +287,7 @@ impl Builder<'_> {
         for (place, arg) in args.into_iter().enumerate() {
             let arg = self.settle(arg)?;
             let key = object && place % 2 == 0;
+            refuse_shown(arg.ty, name)?;
             refuse_if(
                 key && matches!(arg.ty, Type::Array(_) | JSONB),
                 "jsonb_build_object with keys that are no scalars",
@@ -349,6 +356,7 @@ impl Builder<'_> {
         let ty = match function {
             AggregateFunction::Count => INT8,
             AggregateFunction::ArrayAgg => match arg.ty {
+                CHAR => return refuse_shown(arg.ty, "array_agg").map(|()| None),
                 Type::Scalar(scalar) => Type::Array(scalar),
                 Type::Array(_) => return Err(Error::refused("arrays of more than one dimension")),
             },

@@ -28,6 +28,7 @@ pub(super) const UNKNOWN: Type = Type::Scalar(Scalar::Unknown);
 pub(super) const BOOL: Type = Type::Scalar(Scalar::Bool);
 pub(super) const INT4: Type = Type::Scalar(Scalar::Int4);
 pub(super) const INT8: Type = Type::Scalar(Scalar::Int8);
+pub(super) const CHAR: Type = Type::Scalar(Scalar::Char);
 pub(super) const TEXT: Type = Type::Scalar(Scalar::Text);
 pub(super) const NUMERIC: Type = Type::Scalar(Scalar::Numeric);
 pub(super) const JSONB: Type = Type::Scalar(Scalar::Jsonb);
@@ -81,6 +82,11 @@ pub(super) fn modified_type(ty: &DataType) -> Result<(Type, Option<Modifier>), E
         | DataType::CharVarying(Some(CharacterLength::IntegerLength { length, unit: None })) => {
             Ok((TEXT, Some(Modifier::length(*length)?)))
         }
+        DataType::Char(length) | DataType::Character(length) => match length {
+            None => Ok((CHAR, Some(Modifier::blanks(1)?))),
+            Some(CharacterLength::IntegerLength { length, unit: None }) => Ok((CHAR, Some(Modifier::blanks(*length)?))),
+            _ => data_type(ty).map(|ty| (ty, None)),
+        },
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => match info {
             ExactNumberInfo::None => Ok((NUMERIC, None)),
             ExactNumberInfo::Precision(precision) => digits(*precision, 0),
@@ -189,7 +195,8 @@ impl Builder<'_> {
                     }
                     _ => *told = Some(to),
                 }
-                Ok(Expr::Param(number))
+                // What is given need not be without blanks at its end.
+                Ok(if to == CHAR { call(Function::Input(to), vec![Expr::Param(number)]) } else { Expr::Param(number) })
             }
             // NULL, and what is made of untyped parts alone.
             expr => Ok(expr),
@@ -309,7 +316,7 @@ pub(super) fn promotes(from: Type, to: Type) -> bool {
 }
 
 fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> {
-    use Scalar::{Bool, Int2, Int4, Int8, Jsonb, Numeric, Oid, Regclass, Text, Void, Xid, Xid8};
+    use Scalar::{Bool, Char, Int2, Int4, Int8, Jsonb, Numeric, Oid, Regclass, Text, Void, Xid, Xid8};
     let explicit = how == Cast::Explicit;
     let integer = |scalar: Scalar| matches!(scalar, Int2 | Int4 | Int8);
     if let (Some(narrow), Some(wide)) = (Number::of(from), Number::of(to)) {
@@ -322,7 +329,7 @@ fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> 
     }
     match (from, to) {
         (from, Oid | Regclass) if integer(from) => Some(call(Function::Narrow(Oid), vec![expr])),
-        (Oid, Regclass) | (Regclass, Oid) => Some(expr),
+        (Oid, Regclass) | (Regclass, Oid) | (Char, Text) => Some(expr),
         (Oid | Regclass, Int8) => (how >= Cast::Assignment).then_some(expr),
         (Regclass, Text) => (how >= Cast::Assignment)
             .then(|| Expr::ServerCall { function: ServerFunction::RelationName, args: vec![expr] }),
@@ -332,8 +339,10 @@ fn cast_scalar(expr: Expr, from: Scalar, to: Scalar, how: Cast) -> Option<Expr> 
         (Xid8, Xid) => explicit.then(|| call(Function::Xid8ToXid, vec![expr])),
         (Jsonb, Bool | Int2 | Int4 | Int8 | Numeric) => explicit.then(|| call(Function::FromJsonb(to), vec![expr])),
         (Void, _) | (_, Void) => None,
+        (Text, Char) => (how >= Cast::Assignment).then(|| call(Function::Input(to.into()), vec![expr])),
+        (from, Char) => (how >= Cast::Assignment).then(|| call(Function::Output(from.into()), vec![expr])),
         (from, Text) => (how >= Cast::Assignment).then(|| call(Function::Output(from.into()), vec![expr])),
-        (Text, to) => explicit.then(|| call(Function::Input(to.into()), vec![expr])),
+        (Text | Char, to) => explicit.then(|| call(Function::Input(to.into()), vec![expr])),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, UnaryOperator};
 
+use super::character::refuse_shown;
 use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, fitted, modified_type};
 use super::operator::{comparison, comparison_text};
 use super::row_value::row_of;
@@ -276,6 +277,7 @@ impl Builder<'_> {
             items.push(self.expr(item)?);
         }
         let (items, ty) = self.common_type(items, "ARRAY")?;
+        refuse_shown(ty, "an array")?;
         match ty {
             Type::Scalar(element) => Ok(typed(array_of(items), Type::Array(element))),
             Type::Array(_) => Err(Error::refused("arrays of more than one dimension")),
@@ -436,7 +438,11 @@ impl Builder<'_> {
     fn text_call(&mut self, function: Function, name: &str, args: &[&ast::Expr], result: Type) -> Result<Typed, Error> {
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
-            values.push(self.expr(arg)?);
+            let value = self.expr(arg)?;
+            if name.ends_with("~~") {
+                refuse_shown(value.ty, "LIKE")?;
+            }
+            values.push(value);
         }
         let types: Vec<String> = values.iter().map(|value| text::type_name(value.ty)).collect();
         let undefined = || match (name, types.as_slice()) {

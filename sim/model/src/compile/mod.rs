@@ -6,6 +6,7 @@
 mod aggregate;
 mod alter;
 mod call;
+mod character;
 mod coerce;
 mod conflict;
 mod constant;
@@ -124,6 +125,7 @@ impl<'a> Builder<'a> {
                 return Ok((columns, Body::Utility(utility)));
             }
         };
+        let rows = self.pad(rows)?;
         // A SELECT around it does not make WITH .. INSERT a SELECT: the tag is that of the last part.
         let kind = match self.nodes.get(usize::from(rows.root)) {
             Some(Node::Insert { .. }) => QueryKind::Insert,

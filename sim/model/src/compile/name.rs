@@ -63,6 +63,7 @@ fn type_colname(ty: &ast::DataType) -> SmolStr {
         ast::DataType::Varchar(_) | ast::DataType::CharacterVarying(_) | ast::DataType::CharVarying(_) => {
             return "varchar".into();
         }
+        ast::DataType::Char(_) | ast::DataType::Character(_) => return "bpchar".into(),
         ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("name") => return "name".into(),
         _ => {}
     }

@@ -3,6 +3,7 @@
 use sqlparser::ast;
 
 use super::call::{function_name, plain_arg};
+use super::character::refuse_shown;
 use super::coerce::{BOOL, call};
 use super::operator::comparison_text;
 use super::scope::{Scope, Typed};
@@ -69,6 +70,7 @@ impl Builder<'_> {
             }
             let value = self.expr(plain_arg(arg)?)?;
             let value = self.settle(value)?;
+            refuse_shown(value.ty, "ROW")?;
             parts.push(call(Function::RecordField(value.ty), vec![value.expr]));
         }
         parts.push(Expr::Const(Value::Text(")".into())));
@@ -94,6 +96,7 @@ impl Builder<'_> {
     pub(super) fn array_subquery(&mut self, query: &ast::Query) -> Result<Typed, Error> {
         let (rows, ty) = self.one_column(query)?;
         let Type::Scalar(element) = ty else { return Err(Error::refused("arrays of more than one dimension")) };
+        refuse_shown(ty, "an array")?;
         let expr = Expr::Subquery { kind: SubqueryKind::Array, root: rows.root, output: rows.slot, column: 0 };
         Ok(Typed { expr, ty: Type::Array(element) })
     }

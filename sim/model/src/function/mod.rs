@@ -29,6 +29,8 @@ pub(crate) enum Function {
     Round,
     /// Text to a value of a type: its input function.
     Input(Type),
+    /// `character(n)` as it is shown: with so many characters.
+    Padded,
     /// A value of a type to text.
     Output(Type),
     /// An integer to a type that may be too narrow for it.

@@ -155,6 +155,7 @@ pub(crate) fn casts_implicitly(from: Type, to: Type) -> bool {
         || from_scalar == Scalar::Unknown
         || matches!((Number::of(from_scalar), Number::of(to_scalar)), (Some(from), Some(to)) if from < to)
         || from_scalar == Scalar::Text && to_scalar == Scalar::Regclass
+        || from_scalar == Scalar::Char && to_scalar == Scalar::Text
         || integer(from_scalar) && matches!(to_scalar, Scalar::Oid | Scalar::Regclass)
         || matches!((from_scalar, to_scalar), (Scalar::Oid, Scalar::Regclass) | (Scalar::Regclass, Scalar::Oid))
 }

@@ -20,6 +20,10 @@ pub(super) fn call(function: Function, args: &[Value]) -> Result<Value, Error> {
             bounded(texts.clone().map(str::len).sum())?;
             Value::Text(texts.collect::<String>().into())
         }
+        (Function::Padded, [Value::Text(text), Value::Int(length)]) => {
+            let length = usize::try_from(*length).unwrap_or(0);
+            Value::Text(format!("{text:<length$}").into())
+        }
         (Function::Lower, [Value::Text(text)]) => Value::Text(text.to_ascii_lowercase().into()),
         (Function::Upper, [Value::Text(text)]) => Value::Text(text.to_ascii_uppercase().into()),
         (Function::Length, [Value::Text(text)]) => number(text.chars().count()),

@@ -180,7 +180,8 @@ impl Core {
         let Body::Query(query) = &plan.body else { return false };
         let (reads, _) = crate::compile::visit::reads_and_writes(&query.nodes);
         let of_table = |table: &TableId| self.catalog.table(*table).columns.iter().any(|def| def.modifier.is_some());
-        let is_type = |word: &str| matches!(word, "varchar" | "varying" | "numeric" | "decimal" | "dec");
+        let is_type =
+            |word: &str| matches!(word, "varchar" | "varying" | "numeric" | "decimal" | "dec" | "char" | "character");
         let in_text = tokens.windows(2).any(|pair| {
             pair[1].token == Token::LParen
                 && matches!(&pair[0].token, Token::Word(word) if is_type(&word.value.to_ascii_lowercase()))

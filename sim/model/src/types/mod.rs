@@ -37,6 +37,8 @@ pub enum Scalar {
     Numeric,
     /// `text`, `varchar`, `name`; collation C
     Text,
+    /// `character(n)`: kept without the blanks at its end, which it has where it is shown
+    Char,
     /// `jsonb`
     Jsonb,
     /// `timestamptz`: microseconds since the Unix epoch

@@ -10,6 +10,8 @@ use crate::error::Error;
 pub(crate) enum Modifier {
     /// So many characters at most.
     Length(u32),
+    /// So many characters: blanks at the end do not count, and are shown.
+    Blanks(u32),
     /// So many digits, of which so many stand behind the point; a negative scale rounds before it.
     Digits { precision: i64, scale: i64 },
 }
@@ -19,11 +21,11 @@ const LENGTH_MAX: u64 = 10_485_760;
 
 impl Modifier {
     pub(crate) fn length(length: u64) -> Result<Self, Error> {
-        match u32::try_from(length) {
-            Ok(1..) if length <= LENGTH_MAX => Ok(Self::Length(u32::try_from(length).expect("LENGTH_MAX is less"))),
-            Ok(0) => Err(Error::new("22023", "length for type varchar must be at least 1")),
-            _ => Err(Error::new("22023", format!("length for type varchar cannot exceed {LENGTH_MAX}"))),
-        }
+        checked(length, "varchar").map(Self::Length)
+    }
+
+    pub(crate) fn blanks(length: u64) -> Result<Self, Error> {
+        checked(length, "char").map(Self::Blanks)
     }
 
     pub(crate) fn digits(precision: u64, scale: i64) -> Result<Self, Error> {
@@ -40,6 +42,7 @@ impl Modifier {
     pub(crate) fn numbers(self) -> Vec<Value> {
         match self {
             Self::Length(length) => vec![Value::Int(length.into())],
+            Self::Blanks(length) => vec![Value::Int(length.into()), Value::Bool(true)],
             Self::Digits { precision, scale } => vec![Value::Int(precision), Value::Int(scale)],
         }
     }
@@ -48,6 +51,7 @@ impl Modifier {
     pub(crate) fn of_numbers(numbers: &[Value]) -> Self {
         match numbers {
             [Value::Int(length)] => Self::Length(u32::try_from(*length).expect("it was made of one")),
+            [Value::Int(length), Value::Bool(_)] => Self::Blanks(u32::try_from(*length).expect("it was made of one")),
             [Value::Int(precision), Value::Int(scale)] => Self::Digits { precision: *precision, scale: *scale },
             numbers => unreachable!("no modifier has these numbers: {numbers:?}"),
         }
@@ -63,11 +67,29 @@ impl Modifier {
                 }
                 Err(Error::new("22001", format!("value too long for type character varying({length})")))
             }
+            (Self::Blanks(length), Value::Text(text)) => {
+                let text = text.trim_end_matches(' ');
+                let Some((end, _)) = text.char_indices().nth(length as usize) else {
+                    return Ok(Value::Text(text.into()));
+                };
+                if explicit {
+                    return Ok(Value::Text(text[..end].trim_end_matches(' ').into()));
+                }
+                Err(Error::new("22001", format!("value too long for type character({length})")))
+            }
             (Self::Digits { precision, scale }, Value::Numeric(value)) => {
                 Ok(Value::Numeric(round(**value, precision, scale)?.into()))
             }
             (_, value) => Ok(value.clone()),
         }
+    }
+}
+
+fn checked(length: u64, name: &str) -> Result<u32, Error> {
+    match u32::try_from(length) {
+        Ok(0) => Err(Error::new("22023", format!("length for type {name} must be at least 1"))),
+        Ok(checked) if length <= LENGTH_MAX => Ok(checked),
+        _ => Err(Error::new("22023", format!("length for type {name} cannot exceed {LENGTH_MAX}"))),
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn scalar_name(scalar: Scalar) -> &'static str {
         Scalar::Int8 => "bigint",
         Scalar::Numeric => "numeric",
         Scalar::Text => "text",
+        Scalar::Char => "character",
         Scalar::Jsonb => "jsonb",
         Scalar::Timestamptz => "timestamp with time zone",
         Scalar::Xid => "xid",
@@ -110,6 +111,7 @@ fn parse_scalar(text: &str, scalar: Scalar) -> Result<Value, Error> {
     let trimmed = text.trim_matches(is_space);
     match scalar {
         Scalar::Text | Scalar::Unknown => Ok(Value::Text(text.into())),
+        Scalar::Char => Ok(Value::Text(text.trim_end_matches(' ').into())),
         Scalar::Bool => parse_bool(trimmed).map(Value::Bool).ok_or_else(invalid),
         Scalar::Int2 | Scalar::Int4 | Scalar::Int8 => parse_int(text, trimmed, scalar).map(Value::Int),
         Scalar::Numeric => match numeric::parse(trimmed) {
