@@ -39,6 +39,7 @@ specs! {
         advisory_locks
         chained_transactions
         change_behind_those_who_share
+        currval_locks_the_sequence
         deadlock
         deadlock_by_upgrade
         delete_and_insert_again

@@ -205,13 +205,22 @@ impl Exec<'_> {
         }
     }
 
+    /// Whoever as much as asks for `currval` locks the sequence until the end of the transaction. Source: PostgreSQL, sequence.c, `init_sequence`.
+    fn lock_sequence(&mut self, sequence: SequenceId) -> Result<(), Interrupt> {
+        self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        match self.core.catalog.find_sequence(sequence) {
+            Some(_) => Ok(()),
+            // PostgreSQL's message has its number.
+            None => Err(Error::refused("a sequence that is dropped while a function waits for it").into()),
+        }
+    }
+
     /// nextval. No rollback takes it back. The sequence is locked until the end of the transaction, against ALTER SEQUENCE.
     pub(super) fn next_value(&mut self, sequence: SequenceId) -> Result<Value, Interrupt> {
-        self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        self.lock_sequence(sequence)?;
         self.core.prevent_if_read_only(self.me, "nextval()")?;
         self.core.note(|| Access::Next(Series::Sequence(sequence)));
-        let missing = || Error::new("42P01", format!("could not open relation with OID {}", Catalog::oid(sequence)));
-        let def = self.core.catalog.find_sequence(sequence).ok_or_else(missing)?;
+        let def = self.core.catalog.sequence(sequence);
         let value = self.core.sequences[sequence as usize].next(def)?;
         let known = &mut self.core.sessions[usize::from(self.me)].sequences;
         match known.iter_mut().find(|(id, _)| *id == sequence) {
@@ -228,11 +237,10 @@ impl Exec<'_> {
         let (Value::Int(value), Value::Bool(called)) = (&args[1], called) else { return Ok(Value::Null) };
         let (value, called) = (*value, *called);
         let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
-        self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
+        self.lock_sequence(sequence)?;
         self.core.prevent_if_read_only(self.me, "setval()")?;
         self.core.note(|| Access::Next(Series::Sequence(sequence)));
-        let missing = || Error::new("42P01", format!("could not open relation with OID {}", Catalog::oid(sequence)));
-        let new = Sequence::set(self.core.catalog.find_sequence(sequence).ok_or_else(missing)?, value, called)?;
+        let new = Sequence::set(self.core.catalog.sequence(sequence), value, called)?;
         self.core.sequences[sequence as usize] = new;
         self.core.assign_top_xid(self.me);
         let known = &mut self.core.session_mut(self.me).sequences;
@@ -244,16 +252,19 @@ impl Exec<'_> {
         Ok(Value::Int(value))
     }
 
-    fn last_value(&self) -> Result<Value, Interrupt> {
+    fn last_value(&mut self) -> Result<Value, Interrupt> {
         let session = self.core.session(self.me);
         let known = session.sequences.iter().find(|(id, _)| *id == session.last_sequence);
         let known = known.filter(|(id, _)| self.core.catalog.find_sequence(*id).is_some());
         let missing = || Error::new("55000", "lastval is not yet defined in this session");
-        Ok(Value::Int(known.ok_or_else(missing)?.1))
+        let (sequence, value) = *known.ok_or_else(missing)?;
+        self.lock_sequence(sequence)?;
+        Ok(Value::Int(value))
     }
 
-    fn current_value(&self, args: &[Value]) -> Result<Value, Interrupt> {
+    fn current_value(&mut self, args: &[Value]) -> Result<Value, Interrupt> {
         let Some(sequence) = self.sequence_by_value(&args[0])? else { return Ok(Value::Null) };
+        self.lock_sequence(sequence)?;
         let known = self.core.session(self.me).sequences.iter().find(|(id, _)| *id == sequence);
         let Some((_, value)) = known else {
             let name = &self.core.catalog.sequence(sequence).name;
