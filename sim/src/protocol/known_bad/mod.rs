@@ -16,7 +16,9 @@ mod wait_for_running;
 mod xid_boundary;
 mod xmax_fence;
 
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use skiptrace::{DbError, Session as _, Value};
@@ -74,6 +76,34 @@ pub(super) trait Way: 'static {
     }
 }
 
+type Work<'w, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + 'w>>;
+
+/// Any [`Way`]: what is done with one is compiled once, not for each.
+trait AnyWay {
+    fn rebuild<'w>(&'w self, plain: &'w Plain, session: &'w mut SimSession) -> Work<'w, ()>;
+    fn is_live<'w>(&'w self, plain: &'w Plain, session: &'w mut SimSession) -> Work<'w, bool>;
+    fn apply<'w>(&'w self, plain: &'w Plain, session: &'w mut SimSession, events: &'w [Value]) -> Work<'w, ()>;
+    fn records(&self) -> Option<&Records>;
+}
+
+impl<W: Way> AnyWay for W {
+    fn rebuild<'w>(&'w self, plain: &'w Plain, session: &'w mut SimSession) -> Work<'w, ()> {
+        Box::pin(Way::rebuild(self, plain, session))
+    }
+
+    fn is_live<'w>(&'w self, plain: &'w Plain, session: &'w mut SimSession) -> Work<'w, bool> {
+        Box::pin(Way::is_live(self, plain, session))
+    }
+
+    fn apply<'w>(&'w self, plain: &'w Plain, session: &'w mut SimSession, events: &'w [Value]) -> Work<'w, ()> {
+        Box::pin(Way::apply(self, plain, session, events))
+    }
+
+    fn records(&self) -> Option<&Records> {
+        Way::records(self)
+    }
+}
+
 /// A protocol on the plain store.
 pub(super) struct OnPlain<W>(PhantomData<fn() -> W>);
 
@@ -113,13 +143,13 @@ impl<W: Way> Protocol for OnPlain<W> {
 
     fn bind(&self, scenario: &Scenario) -> Rc<dyn Bound> {
         let appends = (0..).zip(&scenario.actors).map(|(actor, spec)| appends_of(actor, &spec.role)).collect();
-        Rc::new(BoundWay { plain: Plain::new(), way: W::new(), appends })
+        Rc::new(BoundWay { plain: Plain::new(), way: Box::new(W::new()), appends })
     }
 }
 
-struct BoundWay<W> {
+struct BoundWay {
     plain: Plain,
-    way: W,
+    way: Box<dyn AnyWay>,
     /// By actor, in order.
     appends: Vec<Vec<Append>>,
 }
@@ -129,7 +159,7 @@ fn appends_of(actor: u8, role: &Role) -> Vec<Append> {
     appends.iter().enumerate().map(|(number, append)| Append::new(actor, number, append)).collect()
 }
 
-impl<W: Way> Store for BoundWay<W> {
+impl Store for BoundWay {
     async fn append(&self, session: &mut SimSession, actor: u8, number: usize) -> Result<(), DbError> {
         let append = &self.appends[usize::from(actor)][number];
         let is_live = async |session: &mut SimSession| self.way.is_live(&self.plain, session).await;
@@ -143,7 +173,7 @@ impl<W: Way> Store for BoundWay<W> {
     }
 }
 
-impl<W: Way> Bound for BoundWay<W> {
+impl Bound for BoundWay {
     fn start(self: Rc<Self>, role: Rc<Role>, context: ActorContext) -> Body {
         Box::pin(async move {
             match &*role {
@@ -161,7 +191,7 @@ impl<W: Way> Bound for BoundWay<W> {
     }
 }
 
-impl<W: Way> BoundWay<W> {
+impl BoundWay {
     async fn drain(&self, passes: u32, context: &ActorContext) -> Result<(), DbError> {
         // Where nothing is recorded there is nothing to drain.
         let Some(records) = self.way.records() else { return Ok(()) };
