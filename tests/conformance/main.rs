@@ -43,6 +43,7 @@ specs! {
         deadlock
         deadlock_by_upgrade
         delete_and_insert_again
+        dropped_index
         durations_of_settings
         failed_transaction
         failed_transaction_and_grammar

@@ -475,6 +475,11 @@ pub(crate) enum Utility {
         replaced: Option<ViewId>,
         locked: Vec<TableId>,
     },
+    /// `indexes`: tables, and the places of theirs.
+    DropIndex {
+        indexes: Vec<(TableId, IndexId)>,
+        missing: Vec<SmolStr>,
+    },
     DropView {
         views: Vec<ViewId>,
         missing: Vec<SmolStr>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use sqlparser::ast::Query;
 
-use super::{Catalog, Relation, TableId};
+use super::{Catalog, IndexId, Relation, TableId};
 use crate::error::Error;
 use crate::types::Type;
 
@@ -45,6 +45,14 @@ impl Catalog {
     /// CREATE OR REPLACE VIEW of one that exists.
     pub(crate) fn redefine_view(&mut self, id: ViewId, view: &ViewDef) {
         self.write().views.insert(id, Arc::new(view.clone()));
+    }
+
+    /// DROP INDEX.
+    pub(crate) fn drop_index(&mut self, table: TableId, index: IndexId) {
+        let names = self.write();
+        let def = names.tables[table as usize].as_mut().expect("a plan names only tables of its catalog version");
+        let dropped = Arc::make_mut(def).indexes.remove(usize::from(index));
+        names.schemas.get_mut(&def.schema).expect("a table's schema exists").remove(&dropped.name);
     }
 
     /// DROP VIEW.

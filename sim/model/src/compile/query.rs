@@ -134,10 +134,7 @@ impl Builder<'_> {
                 self.around_rows(rows, order, limit, offset)
             }
             SetExpr::SetOperation { .. } => {
-                if let Some(lock) = locks.first() {
-                    let message = format!("{} is not allowed with UNION/INTERSECT/EXCEPT", lock.words);
-                    return Err(Error::new("0A000", message));
-                }
+                no_locks(&locks)?;
                 let rows = self.set_operation(body, expect)?;
                 self.around_rows(rows, order, limit, offset)
             }
@@ -256,7 +253,14 @@ fn limit_of(clause: Option<&ast::LimitClause>) -> Result<LimitOffset<'_>, Error>
     }
 }
 
-fn row_locks(clauses: &[ast::LockClause]) -> Result<Vec<RowLock>, Error> {
+/// Rows of a set operation are no table's, nor are those of its parts.
+pub(super) fn no_locks(locks: &[RowLock]) -> Result<(), Error> {
+    let Some(lock) = locks.first() else { return Ok(()) };
+    let message = format!("{} is not allowed with UNION/INTERSECT/EXCEPT", lock.words);
+    Err(Error::new("0A000", message))
+}
+
+pub(super) fn row_locks(clauses: &[ast::LockClause]) -> Result<Vec<RowLock>, Error> {
     let mut locks = Vec::with_capacity(clauses.len());
     for ast::LockClause { lock_type: _, of, nonblock } in clauses {
         let marker = of.as_ref().and_then(parse::marker);

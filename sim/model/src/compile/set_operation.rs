@@ -3,6 +3,7 @@
 use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
 
 use super::coerce::TEXT;
+use super::query::{no_locks, row_locks};
 use super::scope::{Scope, Typed, typed_column};
 use super::select::Around;
 use super::{Builder, Rows, operator, refuse_if};
@@ -103,7 +104,9 @@ impl Builder<'_> {
         let rows = match part {
             SetExpr::Select(select) => self.select(select, &around),
             SetExpr::Values(values) => self.values(values, expect),
-            SetExpr::Query(query) => self.query(query, expect),
+            SetExpr::Query(query) => {
+                row_locks(&query.locks).and_then(|locks| no_locks(&locks)).and_then(|()| self.query(query, expect))
+            }
             SetExpr::SetOperation { .. } => self.set_operation(part, expect),
             _ => Err(Error::refused("this part of a set operation")),
         };

@@ -6,10 +6,10 @@ use sqlparser::ast::{self, ObjectType, Statement, TransactionAccessMode, Transac
 
 use super::scope::{ident, parts, qualified};
 use super::{Builder, refuse_if};
-use crate::catalog::{Relation, TableId};
+use crate::catalog::{IndexId, Relation, TableId};
 use crate::error::Error;
 use crate::notify::Listening;
-use crate::plan::{Isolation, TableLockMode, TransactionModes, Utility};
+use crate::plan::{Expr, Isolation, TableLockMode, TransactionModes, Utility};
 use crate::types::Scalar;
 
 impl Builder<'_> {
@@ -100,6 +100,7 @@ impl Builder<'_> {
                 refuse_if(*purge || *temporary || table.is_some(), "options of DROP")?;
                 match object_type {
                     ObjectType::Table => self.drop_table(names, *if_exists, *cascade),
+                    ObjectType::Index => self.drop_index(names, *if_exists),
                     ObjectType::View => self.drop_view(names, *if_exists, *cascade),
                     ObjectType::Sequence => self.drop_sequence(names, *if_exists),
                     ObjectType::Schema => match names.as_slice() {
@@ -114,6 +115,43 @@ impl Builder<'_> {
             Statement::Comment { .. } => Ok(Utility::Nothing { tag: "COMMENT" }),
             other => Err(Error::refused(words(other))),
         }
+    }
+
+    fn drop_index(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
+        let (mut indexes, mut missing) = (Vec::new(), Vec::new());
+        for name in names {
+            let (schema, bare) = qualified(name)?;
+            match self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare) {
+                Some(Relation::Index(table)) => {
+                    let def = self.catalog.table(table);
+                    let place = def.indexes.iter().position(|index| index.name == bare).expect("it has a name");
+                    if def.indexes[place].primary {
+                        let table = &def.name;
+                        let message =
+                            format!("cannot drop index {bare} because constraint {bare} on table {table} requires it");
+                        return Err(Error::new("2BP01", message));
+                    }
+                    let index = &def.indexes[place];
+                    let plain = |key: &Expr| matches!(key, Expr::Column { .. });
+                    refuse_if(
+                        index.unique && index.predicate.is_none(),
+                        "DROP INDEX of a unique index, which may be a constraint's",
+                    )?;
+                    let computed = def.indexes.iter().flat_map(|index| &index.keys).any(|key| !plain(key));
+                    refuse_if(computed, "DROP INDEX of a table with an index on an expression")?;
+                    refuse_if(
+                        indexes.iter().any(|(other, _)| *other == table),
+                        "DROP INDEX of two indexes of a table",
+                    )?;
+                    indexes.push((table, IndexId::try_from(place).expect("the number of indexes is limited")));
+                }
+                Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not an index"))),
+                _ if self.catalog.is_poisoned(&bare) => return Err(Error::refused(format_args!("the index {bare}"))),
+                None if if_exists => missing.push(bare),
+                None => return Err(Error::new("42704", format!("index \"{bare}\" does not exist"))),
+            }
+        }
+        Ok(Utility::DropIndex { indexes, missing })
     }
 
     fn drop_sequence(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::catalog::{IndexDef, TableId};
+use crate::catalog::{IndexDef, IndexId, TableId};
 use crate::error::Error;
 use crate::exec::conflict::{own_column, storage_index};
 use crate::exec::{Exec, Interrupt, Slot};
@@ -75,6 +75,22 @@ impl Core {
         let computed = exec.compute_for_index(table, def);
         self.session_mut(me).put_activation(act);
         computed
+    }
+
+    /// DROP INDEX. The storage is put aside with it, for a rollback: nobody else has the table.
+    pub(super) fn drop_each_index(&mut self, me: u16, indexes: &[(TableId, IndexId)]) {
+        for (table, index) in indexes {
+            self.catalog.drop_index(*table, *index);
+            let def = self.catalog.table(*table).clone();
+            let mut new = self.tables[*table as usize].clone();
+            new.indexes.remove(usize::from(*index));
+            new.narrow(new.stride, def.columns.len(), def.indexes.len());
+            for index in &def.indexes {
+                storage_index(&mut new, index);
+            }
+            let old = std::mem::replace(&mut self.tables[*table as usize], new);
+            self.put_storage_aside(me, *table, old);
+        }
     }
 
     /// Takes those indexes out of the storage that are in the catalog no more.

@@ -53,6 +53,7 @@ fn name_of_utility(utility: &Utility) -> Option<&'static str> {
         Utility::CreateIndex { .. } => Some("CREATE INDEX"),
         Utility::CreateSequence { .. } => Some("CREATE SEQUENCE"),
         Utility::CreateView { .. } => Some("CREATE VIEW"),
+        Utility::DropIndex { .. } => Some("DROP INDEX"),
         Utility::DropView { .. } => Some("DROP VIEW"),
         Utility::AlterTable { .. } => Some("ALTER TABLE"),
         Utility::AlterSequence { .. } => Some("ALTER SEQUENCE"),

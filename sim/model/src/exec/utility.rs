@@ -299,6 +299,7 @@ impl Core {
             Utility::DropTable { .. }
             | Utility::DropSequence { .. }
             | Utility::DropView { .. }
+            | Utility::DropIndex { .. }
             | Utility::AlterTable { .. }
             | Utility::AlterSequence { .. } => self.alter_or_drop(me, utility)?,
             _ => self.create(me, utility)?,
@@ -326,6 +327,16 @@ impl Core {
                     self.notice(me, format!("table \"{name}\" does not exist, skipping"));
                 }
                 "DROP TABLE"
+            }
+            Utility::DropIndex { indexes, missing } => {
+                let tables: Vec<TableId> = indexes.iter().map(|(table, _)| *table).collect();
+                self.lock_tables(me, &tables, TableLockMode::AccessExclusive, false)?;
+                self.before_ddl(me)?;
+                self.drop_each_index(me, indexes);
+                for name in missing {
+                    self.notice(me, format!("index \"{name}\" does not exist, skipping"));
+                }
+                "DROP INDEX"
             }
             Utility::DropView { views, missing, cascade } => {
                 self.drop_views(me, views, *cascade)?;
