@@ -119,6 +119,19 @@ fn specs_of_whole_messages_come_out_alike() {
     assert_eq!((ran.out.as_str(), ran.err.as_str(), ran.exit), ("", "", Exit::Expected));
 }
 
+/// isolationtester asks for the next result for ever.
+#[test]
+fn a_copy_is_refused() {
+    let text = "session s step out { COPY (SELECT 1) TO STDOUT; } step in { COPY pg_class FROM STDIN; } step one { SELECT 1 AS one; }\n\
+                permutation out\npermutation in\npermutation one\n";
+    let files = Files::new(&[("copy.spec", text)]);
+    for backend in ["postgres", "model"] {
+        let ran = files.spec(&["copy.spec", "--on", backend]);
+        assert_eq!(ran.exit, Exit::Refused, "{}", ran.err);
+        assert!(ran.err.contains("COPY") && ran.out.contains("(1 row)"), "{}{}", ran.out, ran.err);
+    }
+}
+
 #[test]
 fn a_connection_that_the_server_ends() {
     let text = "session s step end { SELECT pg_terminate_backend(pg_backend_pid()); }\n\

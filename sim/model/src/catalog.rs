@@ -6,6 +6,7 @@
 //! Numbers are given in the order of creation, so that the same statements always make the same numbers, and never
 //! again after a rollback, as PostgreSQL's OIDs are not.
 
+mod columns;
 mod views;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,10 @@ use smol_str::SmolStr;
 
 use crate::error::Error;
 use crate::plan::{ALL_COLUMNS, ColumnId, ColumnSet, Expr, column_set};
+use crate::types::Scalar;
 use crate::types::text::quote_name;
-use crate::types::{Modifier, Scalar, Type};
 
+pub(crate) use columns::ColumnDef;
 pub(crate) use views::{ViewDef, ViewId};
 
 /// A table, by number. Numbers are never reused.
@@ -102,27 +104,14 @@ pub(crate) enum ReferentialAction {
     SetDefault,
 }
 
-/// A column.
-#[derive(Clone, Debug)]
-pub(crate) struct ColumnDef {
-    pub(crate) name: SmolStr,
-    pub(crate) ty: Type,
-    /// What stands behind the type: `varchar(10)`.
-    pub(crate) modifier: Option<Modifier>,
-    pub(crate) not_null: bool,
-    pub(crate) default: Option<Expr>,
-    /// GENERATED ALWAYS AS IDENTITY: an explicit value is an error (428C9).
-    pub(crate) identity_always: bool,
-    /// GENERATED ALWAYS AS (..) STORED: what it is, over `OWN_ROW`.
-    pub(crate) generated: Option<Expr>,
-}
-
 /// An index. One that is neither unique nor useful to a condition is kept all the same: it has a name.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexDef {
     pub(crate) name: SmolStr,
     pub(crate) unique: bool,
     pub(crate) primary: bool,
+    /// A constraint's, which ON CONFLICT ON CONSTRAINT names.
+    pub(crate) constraint: bool,
     /// Columns or expressions over `OWN_ROW`.
     pub(crate) keys: Vec<Expr>,
     /// INCLUDE: columns that stand in it beside the keys.

@@ -507,13 +507,19 @@ pub(crate) enum Utility {
     },
     DropSequence {
         sequences: Vec<SequenceId>,
+        /// As in [`Self::DropTable`].
+        names: Vec<SmolStr>,
         missing: Vec<SmolStr>,
+    },
+    /// COMMENT ON TABLE: nobody reads it.
+    Comment {
+        table: TableId,
     },
     DropTable {
         tables: Vec<TableId>,
         /// Their names, to be forgotten where they are poisoned.
         names: Vec<SmolStr>,
-        /// IF EXISTS: those that do not.
+        /// IF EXISTS: the notices of those that do not.
         missing: Vec<SmolStr>,
         /// With the foreign keys of other tables that refer to them.
         cascade: bool,
@@ -529,10 +535,6 @@ pub(crate) enum Utility {
         name: SmolStr,
         cascade: bool,
         if_exists: bool,
-    },
-    /// Nothing to do in the model, and nothing that a schedule could see: COMMENT ON.
-    Nothing {
-        tag: &'static str,
     },
 }
 
@@ -563,9 +565,11 @@ impl Utility {
 pub(crate) struct TransactionModes {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) read_only: Option<bool>,
+    /// READ UNCOMMITTED was said: what `transaction_isolation` tells then.
+    pub(crate) other_name: Option<&'static str>,
 }
 
-/// Isolation levels. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.
+/// Isolation levels. READ UNCOMMITTED is READ COMMITTED in all but its name, as in PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Isolation {
     #[default]

@@ -198,6 +198,11 @@ impl Server {
         SessionId(number.into())
     }
 
+    /// What a session's `application_name` is when its program connects, and what the program sets then.
+    pub fn introduce(&mut self, session: SessionId, program: &str, application_name: &str) {
+        self.core.session_mut(session.number()).settings.introduce(program, application_name);
+    }
+
     /// Closes a session: what it waits for is forgotten, its transaction is rolled back, its locks are released.
     pub fn disconnect(&mut self, session: SessionId) {
         self.core.disconnect(session.number());

@@ -92,6 +92,8 @@ pub(crate) struct Transaction {
     pub(crate) failed: bool,
     pub(crate) isolation: Isolation,
     pub(crate) read_only: bool,
+    /// What its level is called, where it is READ COMMITTED by another name.
+    pub(crate) other_name: Option<&'static str>,
     /// The command that runs or will run next.
     pub(crate) command: u32,
     pub(crate) xid: Xid,
@@ -182,6 +184,7 @@ impl Transaction {
         self.failed = false;
         self.isolation = modes.isolation.unwrap_or(Isolation::ReadCommitted);
         self.read_only = modes.read_only.unwrap_or(false);
+        self.other_name = modes.other_name;
         self.command = 0;
         self.xid = NO_XID;
         self.xids.clear();
@@ -203,6 +206,7 @@ impl Transaction {
         self.block = Block::Explicit;
         self.isolation = modes.isolation.unwrap_or(Isolation::ReadCommitted);
         self.read_only = modes.read_only.unwrap_or(false);
+        self.other_name = modes.other_name;
     }
 
     /// Whether it has changed the catalog.

@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     undo: Vec<(bool, SmolStr, Option<SmolStr>)>,
     /// Whether `statement_timeout` may be set.
     limits_statements: bool,
+    /// What `application_name` is where it is not set.
+    program: SmolStr,
     /// Durations that have been set before: of which setting, as it was said, and as it is shown.
     durations: Vec<(SmolStr, SmolStr, SmolStr)>,
 }
@@ -25,11 +27,14 @@ impl PartialEq for Settings {
     }
 }
 
+/// A longer name is cut off, with a notice.
+const NAME_MAX: usize = 63;
+
 /// How many durations are kept.
 const DURATIONS_MAX: usize = 4;
 
 /// Settings that are known, and their defaults. Others need a dot in their names.
-const DEFAULTS: [(&str, &str); 12] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("application_name", ""),
     ("client_encoding", "UTF8"),
     ("deadlock_timeout", "1s"),
@@ -37,7 +42,6 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("idle_in_transaction_session_timeout", "0"),
     ("lock_timeout", "0"),
     ("search_path", "\"$user\", public"),
-    ("server_version_num", "150000"),
     ("statement_timeout", "0"),
     ("synchronous_commit", "on"),
     ("timezone", "Etc/UTC"),
@@ -45,14 +49,8 @@ const DEFAULTS: [(&str, &str); 12] = [
 ];
 
 /// Settings that change what statements mean or when they end, and that nothing here looks at: only their defaults are true.
-const NOT_FOLLOWED: [&str; 6] = [
-    "client_encoding",
-    "default_transaction_isolation",
-    "search_path",
-    "server_version_num",
-    "timezone",
-    "transaction_read_only",
-];
+const NOT_FOLLOWED: [&str; 5] =
+    ["client_encoding", "default_transaction_isolation", "search_path", "timezone", "transaction_read_only"];
 
 fn default(name: &str) -> Option<&'static str> {
     DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
@@ -75,7 +73,8 @@ impl Settings {
     /// The value of a setting; none: there is no such setting.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let set = self.local.iter().chain(&self.session).find(|(known, _)| **known == *name);
-        set.map(|(_, value)| &**value).or_else(|| default(name))
+        let default = || if name == "application_name" { Some(&*self.program) } else { default(name) };
+        set.map(|(_, value)| &**value).or_else(default)
     }
 
     /// Sets a value, or with none puts back the default.
@@ -107,6 +106,22 @@ impl Settings {
         if !custom && default(name).is_none() {
             return Err(unknown(name));
         }
+        if custom && !name.split('.').all(is_part_of_a_name) {
+            return Err(Error::new("42602", format!("invalid configuration parameter name \"{name}\"")));
+        }
+        if custom && name.chars().any(|letter| letter.is_ascii_uppercase()) {
+            return Err(Error::refused(format_args!("the setting {name}, for its capitals")));
+        }
+        // One that is put back is empty.
+        let value = if custom { Some(value.unwrap_or_default()) } else { value };
+        let value = match (&**name, value) {
+            ("application_name", Some(value)) if value.len() > NAME_MAX => {
+                return Err(Error::refused(format_args!("an application_name of more than {NAME_MAX} bytes")));
+            }
+            ("application_name", Some(value)) => Some(clean(&value)),
+            ("synchronous_commit", Some(value)) => Some(synchronous(&value)?.into()),
+            (_, value) => value,
+        };
         if let Some(value) = &value
             && NOT_FOLLOWED.contains(&&**name)
             && default(name) != Some(&**value)
@@ -120,6 +135,12 @@ impl Settings {
         }
         self.durations.push((name.clone(), said.clone(), shown.clone()));
         Ok(Some(shown))
+    }
+
+    /// What a program calls itself when it connects, and what it calls the connection then.
+    pub(crate) fn introduce(&mut self, program: &str, application_name: &str) {
+        self.program = clean(program);
+        put(&mut self.session, &"application_name".into(), Some(clean(application_name)));
     }
 
     /// Whether nothing was ever set.
@@ -180,6 +201,33 @@ impl Settings {
         let set = self.local.iter().chain(&self.session).find(|(known, _)| **known == *name)?;
         microseconds(name, &set.1).ok()
     }
+}
+
+/// Source: PostgreSQL, guc.c, `valid_custom_variable_name`.
+fn is_part_of_a_name(part: &str) -> bool {
+    let begins =
+        part.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_' || !first.is_ascii());
+    begins && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii())
+}
+
+/// A name of ASCII, whose other bytes are question marks. Source: PostgreSQL, src/common/string.c, `pg_clean_ascii`.
+fn clean(name: &str) -> SmolStr {
+    name.bytes().map(|byte| if (32..127).contains(&byte) { char::from(byte) } else { '?' }).collect()
+}
+
+/// Source: PostgreSQL, guc.c, `synchronous_commit_options`.
+fn synchronous(value: &str) -> Result<&'static str, Error> {
+    Ok(match &*value.to_ascii_lowercase() {
+        "on" | "true" | "yes" | "1" => "on",
+        "off" | "false" | "no" | "0" => "off",
+        "local" => "local",
+        "remote_write" => "remote_write",
+        "remote_apply" => "remote_apply",
+        _ => {
+            let message = format!("invalid value for parameter \"synchronous_commit\": \"{value}\"");
+            return Err(Error::new("22023", message));
+        }
+    })
 }
 
 /// A duration as SHOW tells it: in the largest unit that divides it. Source: PostgreSQL, src/backend/utils/misc/guc.c,

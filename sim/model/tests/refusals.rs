@@ -148,3 +148,67 @@ fn rows_in_an_order_that_the_planner_chooses() {
     }
     assert_eq!(send("SELECT * FROM t WHERE id > 1 ORDER BY id; SELECT * FROM t WHERE n > 0"), Ok(()));
 }
+
+/// PostgreSQL's grammar has no such statements; the parser here has, or takes the words for something else.
+#[test]
+fn words_and_signs_that_mean_something_else_to_postgresql() {
+    for sql in [
+        "SELECT 1 < 2 < 3",
+        "SELECT 1 < 2 = true",
+        "SELECT current_schema",
+        "SELECT CASE END",
+        "SELECT coalesce()",
+        "SELECT nullif(1)",
+        "SELECT greatest()",
+        "CREATE TABLE x (user int)",
+        "CREATE TABLE select (a int)",
+        "SELECT * FROM t JOIN t u",
+        "SELECT 'a'::varchar + 1",
+        "CREATE TABLE v (v varchar, CHECK (v + 1 > 0))",
+        "SELECT round(1.5)",
+        "SELECT 1 AS a UNION SELECT 2 ORDER BY a + 1",
+        "CREATE INDEX i ON t (id + 1)",
+        "SELECT 1; SELECT * FROM (SELECT 1)",
+        "SELECT 1; DROP SCHEMA a.b",
+        "BEGIN; PREPARE p (int) AS SELECT $2",
+        "PREPARE p AS CREATE TABLE x (a int)",
+    ] {
+        told_to_be_refused(sql);
+    }
+    for sql in [
+        "SELECT 1x",
+        "SELECT 1e",
+        "SELECT 5 == 3",
+        "SELECT 1 ISNULL",
+        "SELECT $1",
+        "SELECT :x",
+        "SELECT \"\"",
+        "SELECT E'\\u12'",
+        "SELECT E'\\xff'",
+        "SELECT $$unfinished",
+        "SELEC 'unfinished",
+    ] {
+        told_to_be_refused(sql);
+    }
+}
+
+/// What is dropped beside what is not known would stay there.
+#[test]
+fn a_teardown_that_drops_what_it_cannot() {
+    let mut server = Server::new();
+    let control = server.connect();
+    server.poison(control);
+    let told = |server: &mut Server, sql: &str| server.send(control, sql).expect("it waits for nothing").error;
+    assert_eq!(told(&mut server, "CREATE TABLE t (a int); CREATE UNIQUE INDEX i ON t (a)"), None);
+    let error = told(&mut server, "DROP INDEX i");
+    assert!(error.as_ref().is_some_and(skiptrace_model::Error::is_refusal), "{error:?}");
+}
+
+#[track_caller]
+fn told_to_be_refused(sql: &str) {
+    let mut server = Server::new();
+    let session = server.connect();
+    assert!(matches!(server.query(session, "CREATE TABLE t (id bigint PRIMARY KEY)"), Outcome::Done(_)));
+    let error = server.send(session, sql).expect("it waits for nothing").error;
+    assert!(error.as_ref().is_some_and(skiptrace_model::Error::is_refusal), "{sql}: {error:?}");
+}

@@ -220,7 +220,7 @@ pub(super) fn begin<'g>(
 
 fn open<'g>(name: &str, spec: &Spec, ground: &'g Ground) -> Result<Box<dyn Messages + 'g>, Failure> {
     Ok(match ground {
-        Ground::Model => Box::new(ModelMessages::new(spec.sessions.len() + 1)),
+        Ground::Model => Box::new(ModelMessages::named(&format!("isolation/{name}"), &connection_names(spec))),
         Ground::Postgres(servers) => {
             match PostgresMessages::open(servers.first(), &format!("isolation/{name}"), &connection_names(spec)) {
                 Ok(database) => Box::new(database),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::limits::OUTPUT_MAX;
 use super::print::table;
 use super::{Marker, PermutationStep, Spec, StepId};
-use crate::backend::messages::{Answer, Messages, Part, Patience, Setup, Trouble};
+use crate::backend::messages::{Answer, Messages, Notice, Part, Patience, Setup, Trouble};
 
 /// How a permutation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +132,10 @@ struct Run<'r> {
     waiting: Vec<Place>,
     /// How many each session has brought.
     notices: Vec<u32>,
+    /// Those of each session that stand between results that are not printed yet.
+    late: Vec<Vec<Notice>>,
+    /// Whether isolationtester has seen a result of each session's step, and waits for the others.
+    shows_result: Vec<bool>,
     /// For each step and marker: how many notices release it. More than can come, where that is what was asked for.
     targets: Vec<Vec<u32>>,
     any_new_notice: bool,
@@ -151,6 +155,8 @@ impl<'r> Run<'r> {
             active: vec![None; sessions],
             waiting: Vec::new(),
             notices: vec![0; sessions],
+            late: vec![Vec::new(); sessions],
+            shows_result: vec![false; sessions],
             targets: vec![Vec::new(); places],
             any_new_notice: false,
         }
@@ -280,7 +286,7 @@ impl<'r> Run<'r> {
         what.clone_into(&mut self.at);
         self.database.send(connection, sql)?;
         self.database.wait(connection, Patience::UntilAnswered)?;
-        self.print_notices(connection)?;
+        self.print_notices(connection, usize::MAX)?;
         match self.database.answer(connection)?.parts.pop() {
             Some(Part::Error { severity, message }) => return Ok(Err(format!("{severity}:  {message}"))),
             Some(Part::Closed) => return Ok(Err(CLOSED.to_owned())),
@@ -290,11 +296,17 @@ impl<'r> Run<'r> {
         Ok(Ok(()))
     }
 
-    /// The control connection's are nobody's business.
-    fn print_notices(&mut self, connection: usize) -> Result<(), Trouble> {
-        for notice in self.database.notices(connection) {
-            let Some(session) = connection.checked_sub(1) else { continue };
-            let line = format!("{}: {notice}", self.spec.sessions[session].name);
+    /// Prints what came before more results than so many were complete, and keeps the rest. The control connection's are nobody's business.
+    fn print_notices(&mut self, connection: usize, after: usize) -> Result<(), Trouble> {
+        let arrived = self.database.notices(connection);
+        let Some(session) = connection.checked_sub(1) else { return Ok(()) };
+        self.shows_result[session] |= arrived.iter().any(|notice| notice.shows_result);
+        let mut all = std::mem::take(&mut self.late[session]);
+        all.extend(arrived);
+        let late = all.iter().position(|notice| notice.after > after).unwrap_or(all.len());
+        self.late[session] = all.split_off(late);
+        for notice in all {
+            let line = format!("{}: {}", self.spec.sessions[session].name, notice.text);
             self.say(&line)?;
             self.told[session] += &line;
             self.notices[session] += 1;
@@ -335,6 +347,7 @@ impl<'r> Run<'r> {
         let step = self.spec.step(self.steps[place].step);
         self.at = format!("step {}", step.name);
         self.database.send(session + 1, &step.sql)?;
+        self.shows_result[session] = false;
         self.active[session] = Some(place);
         self.targets[place] = self.steps[place].markers.iter().map(|marker| self.target(marker)).collect();
         let done = self.complete(place, Patience::UntilBlocked, false)?;
@@ -383,7 +396,10 @@ impl<'r> Run<'r> {
             return Ok(false);
         }
         let answered = self.database.wait(session + 1, patience)?;
-        self.print_notices(session + 1)?;
+        self.print_notices(session + 1, 0)?;
+        if !answered && self.shows_result[session] {
+            return Err(Trouble::Refused("a step that waits behind a notice behind a result".to_owned()));
+        }
         if !answered || self.is_held(place) {
             if !again {
                 self.say(&waits)?;
@@ -404,7 +420,8 @@ impl<'r> Run<'r> {
     }
 
     fn print(&mut self, session: usize, answer: Answer) -> Result<(), Trouble> {
-        for part in answer.parts {
+        for (place, part) in answer.parts.into_iter().enumerate() {
+            self.print_notices(session + 1, place)?;
             match part {
                 Part::Done => {}
                 Part::Rows(rows) => self.say(&table(&rows, self.left())?)?,
@@ -415,6 +432,7 @@ impl<'r> Run<'r> {
                 Part::Closed => self.say(&format!("{CLOSED}\n\n"))?,
             }
         }
+        self.print_notices(session + 1, usize::MAX)?;
         for told in answer.notifications {
             let sender = match told.sender {
                 Ok(connection) => self.spec.sessions[connection - 1].name.clone(),

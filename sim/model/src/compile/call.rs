@@ -4,7 +4,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::character::refuse_shown;
 use super::coerce::{BOOL, CHAR, Cast, INT4, INT8, JSONB, NUMERIC, REGCLASS, TEXT, UNKNOWN, call, promotes};
-use super::scope::{Typed, parts};
+use super::scope::{Typed, loose_parts};
 use super::{Builder, operator, refuse_if, visit};
 use crate::error::Error;
 use crate::function::signature::{self, Callee};
@@ -29,7 +29,7 @@ impl Call<'_> {
 
 /// The function's name, without `pg_catalog`.
 pub(super) fn function_name(name: &ast::ObjectName) -> Result<String, Error> {
-    let names = parts(name)?;
+    let names = loose_parts(name)?;
     match names.iter().map(|part| &**part).collect::<Vec<_>>().as_slice() {
         [name] | ["pg_catalog", name] => Ok((*name).to_owned()),
         _ => Err(Error::refused(format!("the function {name}"))),
@@ -144,6 +144,8 @@ impl Builder<'_> {
             types.iter().try_for_each(|ty| refuse_shown(*ty, "octet_length"))?;
         }
         let found = signature::resolve(&name, &types)?;
+        let sleeps = matches!(found.callee, Callee::Server(ServerFunction::Sleep));
+        refuse_if(sleeps && types == [UNKNOWN], "pg_sleep of an untyped literal")?;
         let mut exprs = Vec::with_capacity(args.len());
         for (arg, ty) in args.into_iter().zip(found.args) {
             exprs.push(self.argument(arg, *ty)?);
@@ -165,7 +167,6 @@ impl Builder<'_> {
             }
             Callee::Pure(function) => Ok(Typed { expr: super::coerce::call(function, exprs), ty: found.result }),
             Callee::Server(function) => {
-                refuse_if(function == ServerFunction::Sleep && types == [UNKNOWN], "pg_sleep of an untyped literal")?;
                 Ok(Typed { expr: Expr::ServerCall { function, args: exprs }, ty: found.result })
             }
         }
@@ -239,7 +240,11 @@ impl Builder<'_> {
                 }
                 Ok(Typed { expr, ty })
             }
-            ("nullif", 2) => {
+            ("coalesce" | "greatest" | "least" | "nullif", count) if name != "nullif" || count != 2 => {
+                // Its grammar does not take that.
+                Err(Error::refused(format_args!("{name} with {count} arguments")))
+            }
+            ("nullif", _) => {
                 let right = args.remove(1);
                 let left = args.remove(0);
                 // The left operand of the equality, with the type that it has there. Source: parse_expr.c, `transformAExprNullIf`.
@@ -339,6 +344,10 @@ impl Builder<'_> {
             "jsonb_agg" | "jsonb_object_agg" => return self.json_aggregate(name, call).map(Some),
             _ => return Ok(None),
         };
+        if name == "count" && call.args.is_empty() && !call.star {
+            let message = "count(*) must be used to call a parameterless aggregate function";
+            return Err(Error::new("42809", message));
+        }
         let (mut args, filter) = self.aggregate_args(call)?;
         if name == "count" && call.star {
             let aggregate = self.aggregate_parts(function, Vec::new(), filter, call)?;

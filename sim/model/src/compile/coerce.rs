@@ -4,7 +4,7 @@
 
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
-use super::scope::{Typed, parts};
+use super::scope::{Typed, loose_parts};
 use super::{Builder, refuse_if, visit};
 use crate::catalog::{Catalog, Relation, TableId};
 use crate::error::Error;
@@ -58,7 +58,7 @@ pub(super) fn data_type(ty: &DataType) -> Result<Type, Error> {
             };
         }
         DataType::Custom(name, modifiers) => {
-            let names = parts(name)?;
+            let names = loose_parts(name)?;
             let name = match names.iter().map(|part| &**part).collect::<Vec<_>>().as_slice() {
                 [name] | ["pg_catalog", name] => (*name).to_owned(),
                 _ => return refused(),
@@ -93,6 +93,19 @@ pub(super) fn modified_type(ty: &DataType) -> Result<(Type, Option<Modifier>), E
             ExactNumberInfo::PrecisionAndScale(precision, scale) => digits(*precision, *scale),
         },
         _ => data_type(ty).map(|ty| (ty, None)),
+    }
+}
+
+/// Whether it is kept as text, and called something else in errors.
+pub(super) fn is_varchar(ty: &DataType) -> bool {
+    match ty {
+        DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::CharVarying(_) => true,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => is_varchar(element),
+        DataType::Custom(name, _) => {
+            let name = name.to_string().to_ascii_lowercase();
+            name.ends_with("varchar") || name.ends_with("name")
+        }
+        _ => false,
     }
 }
 
@@ -257,7 +270,14 @@ impl Builder<'_> {
         let names = split_name(name).ok_or_else(|| Error::new("42602", "invalid name syntax"))?;
         match names.as_slice() {
             [bare] => self.relation_by_name(None, bare),
-            [schema, bare] => self.relation_by_name(Some(schema), bare),
+            [schema, bare] => {
+                let known =
+                    self.catalog.has_schema(schema) || schema.starts_with("pg_") || schema == "information_schema";
+                if !known {
+                    return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist")));
+                }
+                self.relation_by_name(Some(schema), bare)
+            }
             _ => Err(Error::refused(format!("the name {name}"))),
         }
     }
@@ -370,7 +390,7 @@ pub(super) fn split_name(name: &str) -> Option<Vec<String>> {
                 }
             }
         } else {
-            while let Some(c) = chars.next_if(|c| !matches!(c, '.' | '"')) {
+            while let Some(c) = chars.next_if(|c| !matches!(c, '.' | '"') && !c.is_ascii_whitespace()) {
                 part.push(c.to_ascii_lowercase());
             }
         }

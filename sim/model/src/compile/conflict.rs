@@ -54,7 +54,7 @@ impl Builder<'_> {
         let (columns, predicate) = match target {
             ConflictTarget::OnConstraint(name) => {
                 let (_, name) = qualified(name)?;
-                let place = def.indexes.iter().position(|index| index.unique && index.name == name);
+                let place = def.indexes.iter().position(|index| index.constraint && index.name == name);
                 let message = || format!("constraint \"{name}\" for table \"{}\" does not exist", def.name);
                 let place = place.ok_or_else(|| Error::new("42704", message()))?;
                 return Ok(IndexId::try_from(place).expect("the number of indexes is limited"));
@@ -79,13 +79,19 @@ impl Builder<'_> {
             None => Vec::new(),
         };
         let _ = row;
+        let same_keys = |place: &usize| {
+            let index = &def.indexes[*place];
+            index.unique && index.keys.len() == keys.len() && index.keys.iter().all(|key| keys.contains(key))
+        };
         let fits = |place: &usize| {
             let index = &def.indexes[*place];
-            let same_keys = index.keys.len() == keys.len() && index.keys.iter().all(|key| keys.contains(key));
             let implied = index.predicate.iter().flat_map(|predicate| conjuncts(predicate.clone()));
-            index.unique && same_keys && implied.into_iter().all(|term| asked.contains(&term))
+            same_keys(place) && implied.into_iter().all(|term| asked.contains(&term))
         };
         let fitting: Vec<usize> = (0..def.indexes.len()).filter(fits).collect();
+        // PostgreSQL proves more than that one condition has the other's terms.
+        let unproved = (0..def.indexes.len()).any(|place| same_keys(&place) && !fitting.contains(&place));
+        refuse_if(unproved && !asked.is_empty(), "ON CONFLICT whose condition may imply an index's")?;
         refuse_if(fitting.len() > 1, "ON CONFLICT whose target fits several indexes")?;
         let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
         let place = fitting.first().ok_or_else(|| Error::new("42P10", message))?;

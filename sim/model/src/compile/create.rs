@@ -2,43 +2,41 @@
 
 use smol_str::SmolStr;
 
-use sqlparser::ast::{self, ColumnOption, GeneratedAs, SequenceOptions, TableConstraint};
+use sqlparser::ast::{self, TableConstraint};
 
-use super::coerce::{Cast, fitted, modified_type};
+use super::coerce::{Cast, fitted};
+use super::names::{index_columns, object_name};
 use super::scope::{Scope, Source, ident, qualified};
-use super::sequence::sequence;
 use super::{Builder, COLUMNS_MAX, refuse_if, visit};
-use crate::catalog::{self, ColumnDef, IndexDef, SequenceDef, TableDef, TableId};
+use crate::catalog::{self, IndexDef, SequenceDef, TableDef, TableId};
 use crate::error::Error;
 use crate::plan::{ColumnId, Expr, OWN_ROW, Utility};
-use crate::types::Scalar;
-use crate::types::text::type_name;
 
-/// A CHECK: its own name, the column that it stands with, the condition.
-type Check<'ast> = (Option<SmolStr>, Option<SmolStr>, &'ast ast::Expr);
+/// A CHECK: its own name, the condition.
+type Check<'ast> = (Option<SmolStr>, &'ast ast::Expr);
 
 /// A unique constraint.
-struct Key {
-    name: Option<SmolStr>,
-    columns: Vec<ColumnId>,
-    include: Vec<ColumnId>,
-    primary: bool,
+pub(super) struct Key {
+    pub(super) name: Option<SmolStr>,
+    pub(super) columns: Vec<ColumnId>,
+    pub(super) include: Vec<ColumnId>,
+    pub(super) primary: bool,
 }
 
 /// A table while its definition is read.
 pub(super) struct Draft<'ast> {
     pub(super) table: TableDef,
-    sequences: Vec<(ColumnId, SequenceDef)>,
+    pub(super) sequences: Vec<(ColumnId, SequenceDef)>,
     /// CHECKs in the order in which they are written.
-    checks: Vec<Check<'ast>>,
+    pub(super) checks: Vec<Check<'ast>>,
     /// Generated columns: they may name columns that come later.
-    generated: Vec<(ColumnId, &'ast ast::Expr)>,
+    pub(super) generated: Vec<(ColumnId, &'ast ast::Expr)>,
     /// Unique constraints in the order in which they are written.
-    keys: Vec<Key>,
+    pub(super) keys: Vec<Key>,
     /// REFERENCES: its name and its columns' names.
     pub(super) foreign_keys: Vec<(Option<SmolStr>, Vec<SmolStr>, &'ast ast::ForeignKeyConstraint)>,
     /// Names that are taken, besides those in the catalog.
-    taken: Vec<SmolStr>,
+    pub(super) taken: Vec<SmolStr>,
 }
 
 impl Draft<'_> {
@@ -99,133 +97,19 @@ impl Builder<'_> {
         })
     }
 
-    pub(super) fn create_column<'ast>(
-        &mut self,
-        draft: &mut Draft<'ast>,
-        column: &'ast ast::ColumnDef,
-    ) -> Result<(), Error> {
-        let ast::ColumnDef { name, data_type: ty, options } = column;
-        let name = ident(name);
-        if draft.table.column(&name).is_some() {
-            return Err(Error::new("42701", format!("column \"{name}\" specified more than once")));
-        }
-        let place = ColumnId::try_from(draft.table.columns.len()).expect("the number of columns is limited");
-        let serial = serial_type(ty);
-        let (ty, modifier) = match serial {
-            Some(scalar) => (scalar.into(), None),
-            None => modified_type(ty)?,
-        };
-        let mut def = ColumnDef {
-            name: name.clone(),
-            ty,
-            modifier,
-            not_null: serial.is_some(),
-            default: None,
-            identity_always: false,
-            generated: None,
-        };
-        if let Some(scalar) = serial {
-            let sequence = self.own_sequence(draft, &name, scalar, &[])?;
-            draft.sequences.push((place, sequence));
-        }
-        for ast::ColumnOptionDef { name: constraint, option } in options {
-            let constraint = constraint.as_ref().map(ident);
-            self.column_option(draft, &mut def, place, constraint, option)?;
-        }
-        draft.table.columns.push(def);
-        Ok(())
-    }
-
-    fn column_option<'ast>(
-        &mut self,
-        draft: &mut Draft<'ast>,
-        def: &mut ColumnDef,
-        place: ColumnId,
-        name: Option<SmolStr>,
-        option: &'ast ColumnOption,
-    ) -> Result<(), Error> {
-        match option {
-            ColumnOption::Null => {}
-            ColumnOption::NotNull => def.not_null = true,
-            ColumnOption::Default(expr) => {
-                self.clause("DEFAULT expressions");
-                let value = self.expr(expr)?;
-                let from = value.ty;
-                let found = self.try_coerce(value, def.ty, Cast::Assignment)?;
-                let message = || {
-                    let (to, from) = (type_name(def.ty), type_name(from));
-                    format!("column \"{}\" is of type {to} but default expression is of type {from}", def.name)
-                };
-                let found = found.ok_or_else(|| Error::new("42804", message()))?;
-                def.default = Some(fitted(found, def.modifier, false));
-            }
-            ColumnOption::PrimaryKey(key) => {
-                plain_primary(key)?;
-                def.not_null = true;
-                draft.keys.push(Key { name, columns: vec![place], include: Vec::new(), primary: true });
-            }
-            ColumnOption::Unique(key) => {
-                plain_unique(key)?;
-                draft.keys.push(Key { name, columns: vec![place], include: Vec::new(), primary: false });
-            }
-            ColumnOption::Check(check) => {
-                let ast::CheckConstraint { name: own, expr, no_inherit, enforced } = check;
-                refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
-                let name = name.or_else(|| own.as_ref().map(ident));
-                draft.checks.push((name, Some(def.name.clone()), expr));
-            }
-            ColumnOption::Generated {
-                generated_as,
-                sequence_options,
-                generation_expr,
-                generation_expr_mode,
-                generated_keyword: _,
-            } => {
-                if let Some(expr) = generation_expr {
-                    let stored = matches!(generation_expr_mode, Some(ast::GeneratedExpressionMode::Stored));
-                    refuse_if(!stored, "generated columns that are not stored")?;
-                    draft.generated.push((place, expr));
-                    return Ok(());
-                }
-                let Some(scalar) = integer(def) else {
-                    return Err(Error::new("22023", "identity column type must be smallint, integer, or bigint"));
-                };
-                def.not_null = true;
-                def.identity_always = *generated_as == GeneratedAs::Always;
-                let options = sequence_options.as_deref().unwrap_or(&[]);
-                let sequence = self.own_sequence(draft, &def.name.clone(), scalar, options)?;
-                draft.sequences.push((place, sequence));
-            }
-            ColumnOption::ForeignKey(key) => draft.foreign_keys.push((name, vec![def.name.clone()], key)),
-            ColumnOption::Collation(name) => {
-                let c = name.to_string().replace('"', "").eq_ignore_ascii_case("c");
-                refuse_if(!c, "collations other than C")?;
-            }
-            other => return Err(Error::refused(format!("the column option {other}"))),
-        }
-        Ok(())
-    }
-
-    /// The sequence of a serial or identity column.
-    fn own_sequence(
+    /// A name that nothing in the schema has yet, of a table, columns and a label, which a number makes longer if need be.
+    /// Source: PostgreSQL, indexcmds.c, `ChooseRelationName`.
+    pub(super) fn free_name(
         &self,
-        draft: &mut Draft<'_>,
-        column: &str,
-        scalar: Scalar,
-        options: &[SequenceOptions],
-    ) -> Result<SequenceDef, Error> {
-        let base = format!("{}_{column}_seq", draft.table.name);
-        let name = self.free_name(&draft.table.schema, &base, &mut draft.taken);
-        sequence(draft.table.schema.clone(), name, scalar, options)
-    }
-
-    /// A name that nothing in the schema has yet. Source: PostgreSQL, indexcmds.c, `ChooseRelationName`.
-    pub(super) fn free_name(&self, schema: &str, base: &str, taken: &mut Vec<SmolStr>) -> SmolStr {
-        let mut name: SmolStr = base.into();
+        schema: &str,
+        (table, columns, label): (&str, Option<&str>, &str),
+        taken: &mut Vec<SmolStr>,
+    ) -> SmolStr {
+        let mut name = object_name(table, columns, label);
         let mut number = 0;
         while self.catalog.lookup(schema, &name).is_some() || taken.contains(&name) {
             number += 1;
-            name = format!("{base}{number}").into();
+            name = object_name(table, columns, &format!("{label}{number}"));
         }
         taken.push(name.clone());
         name
@@ -240,16 +124,13 @@ impl Builder<'_> {
         }
         keys.sort_by_key(|key| !key.primary);
         for Key { name, columns, include, primary } in keys {
-            let names: Vec<&str> =
-                columns.iter().map(|column| &*draft.table.columns[usize::from(*column)].name).collect();
-            let base = if primary {
-                format!("{}_pkey", draft.table.name)
+            let names = index_columns(columns.iter().map(|column| &*draft.table.columns[usize::from(*column)].name));
+            let parts = if primary { (None, "pkey") } else { (Some(&*names), "key") };
+            let name = if let Some(name) = name {
+                name
             } else {
-                format!("{}_{}_key", draft.table.name, names.join("_"))
-            };
-            let name = match name {
-                Some(name) => name,
-                None => self.free_name(&draft.table.schema, &base, &mut draft.taken),
+                let parts = (&*draft.table.name, parts.0, parts.1);
+                self.free_name(&draft.table.schema, parts, &mut draft.taken)
             };
             for column in &columns {
                 let def = &mut draft.table.columns[usize::from(*column)];
@@ -258,14 +139,22 @@ impl Builder<'_> {
             }
             let keys = columns.into_iter().map(|column| Expr::Column { slot: OWN_ROW, column }).collect();
             refuse_if(draft.table.indexes.len() > COLUMNS_MAX, "so many unique constraints of a table")?;
-            draft.table.indexes.push(IndexDef { name, unique: true, primary, keys, include, predicate: None });
+            draft.table.indexes.push(IndexDef {
+                name,
+                unique: true,
+                primary,
+                constraint: true,
+                keys,
+                include,
+                predicate: None,
+            });
         }
         Ok(())
     }
 
     fn finish_checks(&mut self, draft: &mut Draft<'_>) -> Result<(), Error> {
         let mut names: Vec<SmolStr> = Vec::new();
-        for (name, column, condition) in std::mem::take(&mut draft.checks) {
+        for (name, condition) in std::mem::take(&mut draft.checks) {
             let condition = self.over_own_row(&draft.table, |builder| {
                 builder.clause("check constraints");
                 let condition = builder.expr(condition)?;
@@ -279,12 +168,9 @@ impl Builder<'_> {
                 }
                 Some(name) => name,
                 None => {
-                    let column = column.or_else(|| only_column(&condition, &draft.table));
-                    let base = match column {
-                        Some(column) => format!("{}_{column}_check", draft.table.name),
-                        None => format!("{}_check", draft.table.name),
-                    };
-                    self.free_name(&draft.table.schema, &base, &mut names)
+                    let column = only_column(&condition, &draft.table);
+                    let parts = (&*draft.table.name, column.as_deref(), "check");
+                    self.free_name(&draft.table.schema, parts, &mut names)
                 }
             };
             if !names.contains(&name) {
@@ -338,7 +224,6 @@ impl Builder<'_> {
                 slot: OWN_ROW,
                 columns,
                 table: None,
-                qualified_only: false,
                 partial: false,
             })
             .and_then(|()| inner(self));
@@ -388,12 +273,15 @@ impl Builder<'_> {
             };
             Ok((keys, names, predicate))
         })?;
-        let mutable = keys.iter().chain(&predicate).any(visit::is_volatile);
-        if mutable {
+        if predicate.as_ref().is_some_and(visit::is_volatile) {
+            return Err(Error::new("42P17", "functions in index predicate must be marked IMMUTABLE"));
+        }
+        if keys.iter().any(visit::is_volatile) {
             return Err(Error::new("42P17", "functions in index expression must be marked IMMUTABLE"));
         }
         let name = self.index_name(name.as_ref(), table, &names)?;
-        let index = Box::new(IndexDef { name, unique: *unique, primary: false, keys, include, predicate });
+        let index =
+            Box::new(IndexDef { name, unique: *unique, primary: false, constraint: false, keys, include, predicate });
         Ok(Utility::CreateIndex { table, index, if_not_exists: *if_not_exists })
     }
 
@@ -403,6 +291,9 @@ impl Builder<'_> {
         let ast::OrderByExpr { expr, options: ast::OrderByOptions { sort, nulls_first }, with_fill } = column;
         let descends = !matches!(sort, None | Some(ast::OrderBySort::Asc));
         refuse_if(descends || *nulls_first == Some(true) || with_fill.is_some(), "indexes that descend")?;
+        // Its grammar wants parentheses around anything else.
+        let plain = matches!(expr, ast::Expr::Identifier(_) | ast::Expr::Function(_) | ast::Expr::Nested(_));
+        refuse_if(!plain, "an index on an expression without parentheses")?;
         let value = self.expr(expr)?;
         let value = self.settle(value)?;
         super::operator::sortable(value.ty)?;
@@ -425,8 +316,8 @@ impl Builder<'_> {
     ) -> Result<SmolStr, Error> {
         let def = self.catalog.table(table);
         let Some(name) = name else {
-            let base = format!("{}_{}_idx", def.name, columns.join("_"));
-            return Ok(self.free_name(&def.schema, &base, &mut Vec::new()));
+            let columns = index_columns(columns.iter().map(|column| &**column));
+            return Ok(self.free_name(&def.schema, (&def.name, Some(&columns), "idx"), &mut Vec::new()));
         };
         match qualified(name)? {
             (None, name) => Ok(name),
@@ -435,7 +326,7 @@ impl Builder<'_> {
     }
 }
 
-/// The only column of a condition, by which PostgreSQL names a CHECK of the table. Source: heap.c, `AddRelationNewConstraints`.
+/// The only column of a condition, by which PostgreSQL names a CHECK, wherever it stands. Source: heap.c, `AddRelationNewConstraints`.
 fn only_column(condition: &Expr, table: &TableDef) -> Option<SmolStr> {
     let mut found = Vec::new();
     visit::collect_columns(condition, &mut found);
@@ -445,43 +336,23 @@ fn only_column(condition: &Expr, table: &TableDef) -> Option<SmolStr> {
     }
 }
 
-fn integer(def: &ColumnDef) -> Option<Scalar> {
-    match def.ty {
-        crate::types::Type::Scalar(scalar @ (Scalar::Int2 | Scalar::Int4 | Scalar::Int8)) => Some(scalar),
-        _ => None,
-    }
-}
-
-fn serial_type(ty: &ast::DataType) -> Option<Scalar> {
-    let ast::DataType::Custom(name, modifiers) = ty else { return None };
-    if !modifiers.is_empty() {
-        return None;
-    }
-    match &*name.to_string().to_ascii_lowercase() {
-        "smallserial" | "serial2" => Some(Scalar::Int2),
-        "serial" | "serial4" => Some(Scalar::Int4),
-        "bigserial" | "serial8" => Some(Scalar::Int8),
-        _ => None,
-    }
-}
-
 fn table_constraint<'ast>(draft: &mut Draft<'ast>, constraint: &'ast TableConstraint) -> Result<(), Error> {
     match constraint {
         TableConstraint::PrimaryKey(key) => {
             plain_primary(key)?;
-            let columns = key_columns(draft, &key.columns)?;
+            let columns = key_columns(draft, &key.columns, "primary key")?;
             let include = include_columns(&draft.table, &key.include)?;
             draft.keys.push(Key { name: key.name.as_ref().map(ident), columns, include, primary: true });
         }
         TableConstraint::Unique(key) => {
             plain_unique(key)?;
-            let columns = key_columns(draft, &key.columns)?;
+            let columns = key_columns(draft, &key.columns, "unique")?;
             let include = include_columns(&draft.table, &key.include)?;
             draft.keys.push(Key { name: key.name.as_ref().map(ident), columns, include, primary: false });
         }
         TableConstraint::Check(ast::CheckConstraint { name, expr, no_inherit, enforced }) => {
             refuse_if(*no_inherit || enforced.is_some(), "NO INHERIT, ENFORCED")?;
-            draft.checks.push((name.as_ref().map(ident), None, expr));
+            draft.checks.push((name.as_ref().map(ident), expr));
         }
         TableConstraint::ForeignKey(key) => {
             let columns = key.columns.iter().map(ident).collect();
@@ -493,7 +364,7 @@ fn table_constraint<'ast>(draft: &mut Draft<'ast>, constraint: &'ast TableConstr
     Ok(())
 }
 
-fn key_columns(draft: &Draft<'_>, columns: &[ast::IndexColumn]) -> Result<Vec<ColumnId>, Error> {
+fn key_columns(draft: &Draft<'_>, columns: &[ast::IndexColumn], what: &str) -> Result<Vec<ColumnId>, Error> {
     let mut found = Vec::with_capacity(columns.len());
     for ast::IndexColumn { column, operator_class } in columns {
         refuse_if(operator_class.is_some(), "operator classes")?;
@@ -506,7 +377,7 @@ fn key_columns(draft: &Draft<'_>, columns: &[ast::IndexColumn]) -> Result<Vec<Co
         let message = || format!("column \"{name}\" named in key does not exist");
         let place = place.ok_or_else(|| Error::new("42703", message()))?;
         if found.contains(&place) {
-            let message = format!("column \"{name}\" appears twice in unique constraint");
+            let message = format!("column \"{name}\" appears twice in {what} constraint");
             return Err(Error::new("42701", message));
         }
         found.push(place);
@@ -523,7 +394,7 @@ fn include_columns(table: &TableDef, names: &[ast::Ident]) -> Result<Vec<ColumnI
     names.iter().map(column).collect()
 }
 
-fn plain_primary(key: &ast::PrimaryKeyConstraint) -> Result<(), Error> {
+pub(super) fn plain_primary(key: &ast::PrimaryKeyConstraint) -> Result<(), Error> {
     let ast::PrimaryKeyConstraint {
         name: _,
         index_name,
@@ -537,7 +408,7 @@ fn plain_primary(key: &ast::PrimaryKeyConstraint) -> Result<(), Error> {
     refuse_if(characteristics.is_some(), "DEFERRABLE")
 }
 
-fn plain_unique(key: &ast::UniqueConstraint) -> Result<(), Error> {
+pub(super) fn plain_unique(key: &ast::UniqueConstraint) -> Result<(), Error> {
     let ast::UniqueConstraint {
         name: _,
         index_name,

@@ -69,7 +69,7 @@ impl Builder<'_> {
         refuse_if(!tables.is_empty(), "DELETE with a list of tables")?;
         refuse_if(!order_by.is_empty() || limit.is_some(), "ORDER BY and LIMIT in DELETE")?;
         let FromTable::WithFromKeyword(items) = from else {
-            return Err(Error::new("42601", "syntax error: DELETE without FROM"));
+            return Err(Error::refused("DELETE without FROM"));
         };
         let [TableWithJoins { relation, joins }] = items.as_slice() else {
             return Err(Error::refused("DELETE FROM several tables"));

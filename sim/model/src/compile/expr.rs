@@ -3,7 +3,8 @@
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, UnaryOperator};
 
 use super::character::refuse_shown;
-use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, fitted, modified_type};
+use super::coerce::{BOOL, Cast, INT4, INT8, NUMERIC, TEXT, UNKNOWN, call, fitted, is_varchar, modified_type};
+use super::names::refuse_reserved;
 use super::operator::{comparison, comparison_text};
 use super::row_value::row_of;
 use super::scope::{Typed, ident};
@@ -37,6 +38,7 @@ impl Builder<'_> {
         match ast {
             A::Identifier(name) => self.identifier(name),
             A::CompoundIdentifier(names) => {
+                names.first().map_or(Ok(()), refuse_reserved)?;
                 let names: Vec<_> = names.iter().map(ident).collect();
                 self.qualified_column(&names)
             }
@@ -129,6 +131,7 @@ impl Builder<'_> {
         if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default") {
             return Err(Error::new("42601", "DEFAULT is not allowed in this context"));
         }
+        refuse_reserved(name)?;
         self.column(&ident(name))
     }
 
@@ -183,6 +186,9 @@ impl Builder<'_> {
             let expr = if *op == BinaryOperator::And { Expr::And(all) } else { Expr::Or(all) };
             return Ok(typed(expr, BOOL));
         }
+        let compares = |side: &ast::Expr| matches!(side, ast::Expr::BinaryOp { op, .. } if comparison(op).is_some());
+        // Its grammar has no `a < b < c`.
+        refuse_if(comparison(op).is_some() && (compares(left) || compares(right)), "comparisons in a row")?;
         if let (Some(op), Some(left), Some(right)) = (comparison(op), row_of(left), row_of(right)) {
             return self.compare_rows(op, left, right);
         }
@@ -212,6 +218,7 @@ impl Builder<'_> {
         if let ast::Expr::Array(ast::Array { elem, named: true }) = inner
             && let (Type::Array(element), _) = modified_type(ty)?
         {
+            self.saw_varchar(is_varchar(ty));
             let mut items = Vec::with_capacity(elem.len());
             for item in elem {
                 let value = self.expr(item)?;
@@ -225,6 +232,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn cast_to(&mut self, value: Typed, ty: &ast::DataType) -> Result<Typed, Error> {
+        self.saw_varchar(is_varchar(ty));
         let (to, modifier) = modified_type(ty)?;
         let Typed { expr, ty } = self.cast(value, to)?;
         Ok(typed(fitted(expr, modifier, true), ty))

@@ -5,6 +5,7 @@ use smol_str::SmolStr;
 use sqlparser::ast;
 
 use super::create::Draft;
+use super::names::{index_columns, object_name};
 use super::scope::{ident, qualified};
 use super::{Builder, refuse_if};
 use crate::catalog::{ForeignKey, ITSELF, IndexDef, ReferentialAction, TableDef};
@@ -93,11 +94,12 @@ impl Builder<'_> {
             }
             name
         } else {
-            let base = format!("{}_{}_fkey", own.name, columns.join("_"));
-            let (mut name, mut number) = (SmolStr::from(&*base), 0);
+            let columns = index_columns(columns.iter().map(|column| &**column));
+            let named = |label: &str| object_name(&own.name, Some(&columns), label);
+            let (mut name, mut number) = (named("fkey"), 0);
             while in_table(&name, taken) || self.catalog.has_constraint(&own.schema, &name) {
                 number += 1;
-                name = format!("{base}{number}").into();
+                name = named(&format!("fkey{number}"));
             }
             name
         };

@@ -94,7 +94,7 @@ impl Builder<'_> {
                 Err(Error::refused("an alias of JOIN .. USING"))
             }
             JoinConstraint::None if outer || !matches!(operator, JoinOperator::CrossJoin(_)) => {
-                Err(Error::new("42601", "syntax error: JOIN without ON"))
+                Err(Error::refused("JOIN without ON"))
             }
             JoinConstraint::None => Ok(Vec::new()),
         }
@@ -203,25 +203,14 @@ impl Builder<'_> {
             let slot = self.slot();
             self.add_aliased(
                 alias,
-                Source {
-                    name: bare,
-                    schema: None,
-                    slot,
-                    columns: cte.columns,
-                    table: None,
-                    qualified_only: false,
-                    partial: false,
-                },
+                Source { name: bare, schema: None, slot, columns: cte.columns, table: None, partial: false },
             )?;
             return Ok(From::Leaf(slot, Leaf::Cte(cte.id)));
         }
         if let Some(view) = view(schema.as_deref(), &bare) {
             let slot = self.slot();
             let columns = view_columns(view).iter().map(|(name, ty)| ((*name).into(), Type::Scalar(*ty))).collect();
-            self.add_aliased(
-                alias,
-                Source { name: bare, schema, slot, columns, table: None, qualified_only: false, partial: true },
-            )?;
+            self.add_aliased(alias, Source { name: bare, schema, slot, columns, table: None, partial: true })?;
             return Ok(From::Leaf(slot, Leaf::View(view)));
         }
         match self.relation(name)? {
@@ -246,10 +235,7 @@ impl Builder<'_> {
     ) -> Result<From, Error> {
         let (slot, view) = (self.slot(), View::Sequence(id));
         let columns = view_columns(view).iter().map(|(name, ty)| ((*name).into(), Type::Scalar(*ty))).collect();
-        self.add_aliased(
-            alias,
-            Source { name, schema, slot, columns, table: None, qualified_only: false, partial: true },
-        )?;
+        self.add_aliased(alias, Source { name, schema, slot, columns, table: None, partial: true })?;
         self.lock(id, TableLockMode::AccessShare);
         Ok(From::Leaf(slot, Leaf::View(view)))
     }
@@ -261,6 +247,7 @@ impl Builder<'_> {
         alias: Option<&ast::TableAlias>,
     ) -> Result<(u16, SmolStr), Error> {
         let def = self.catalog.table(table).clone();
+        self.saw_varchar(def.has_varchar());
         let slot = self.slot();
         let columns = def.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         self.add_aliased(
@@ -271,7 +258,6 @@ impl Builder<'_> {
                 slot,
                 columns,
                 table: Some(table),
-                qualified_only: false,
                 partial: false,
             },
         )?;
@@ -303,9 +289,10 @@ impl Builder<'_> {
             return Err(Error::new("42601", "subquery in FROM must have an alias"));
         };
         // It does not see the other items of this FROM.
-        let hidden = std::mem::take(self.scope());
+        let outer = std::mem::take(self.scope());
+        self.scope().hidden = outer.sources.iter().chain(&outer.hidden).cloned().collect();
         let rows = self.subquery(query);
-        *self.scope() = hidden;
+        *self.scope() = outer;
         let rows = rows?;
         self.add_aliased(
             Some(alias),
@@ -315,7 +302,6 @@ impl Builder<'_> {
                 slot: rows.slot,
                 columns: rows.columns,
                 table: None,
-                qualified_only: false,
                 partial: false,
             },
         )?;
@@ -351,15 +337,7 @@ impl Builder<'_> {
         let slot = self.slot();
         self.add_aliased(
             alias,
-            Source {
-                name: name.into(),
-                schema: None,
-                slot,
-                columns,
-                table: None,
-                qualified_only: false,
-                partial: false,
-            },
+            Source { name: name.into(), schema: None, slot, columns, table: None, partial: false },
         )?;
         Ok(From::Leaf(slot, Leaf::Function { function, args, ordinality }))
     }

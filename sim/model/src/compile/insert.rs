@@ -25,6 +25,14 @@ impl Builder<'_> {
             Some(ast::InsertOverriding::User) => return Err(Error::refused("OVERRIDING USER VALUE")),
         };
         let source = self.slot();
+        // The target cannot be named yet, but it is there.
+        let name = match &insert.table_alias {
+            Some(ast::TableAliasWithoutColumns { explicit: _, alias }) => ident(alias),
+            None => self.catalog.table(table).name.clone(),
+        };
+        let target =
+            Source { name, schema: None, slot: source, columns: Vec::new(), table: Some(table), partial: false };
+        self.scopes.push(Scope { hidden: vec![target.clone()], ..Scope::default() });
         let input = match &insert.source {
             None => self.insert_defaults(table, source)?,
             Some(query) => match plain_values(query) {
@@ -32,12 +40,13 @@ impl Builder<'_> {
                 None => self.insert_select(table, source, columns.as_deref(), query, overriding)?,
             },
         };
+        self.scopes.pop();
         // The names of the target, for ON CONFLICT and RETURNING.
         self.scopes.push(Scope::default());
         let (row, _) = self.table_source(table, None)?;
-        if let Some(ast::TableAliasWithoutColumns { explicit: _, alias }) = &insert.table_alias {
+        if insert.table_alias.is_some() {
             let source = self.scope().sources.last_mut().expect("just added");
-            source.name = ident(alias);
+            source.name = target.name;
             source.schema = None;
         }
         let on_conflict = match &insert.on {
@@ -175,7 +184,6 @@ impl Builder<'_> {
             slot: crate::plan::EXCLUDED,
             columns: def.columns.iter().map(|column| (column.name.clone(), column.ty)).collect(),
             table: None,
-            qualified_only: true,
             partial: false,
         })
     }

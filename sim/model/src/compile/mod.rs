@@ -8,6 +8,7 @@ mod alter;
 mod call;
 mod character;
 mod coerce;
+mod column;
 mod conflict;
 mod constant;
 mod create;
@@ -18,6 +19,7 @@ mod from;
 mod insert;
 mod join;
 mod name;
+mod names;
 mod once;
 pub(crate) mod operator;
 mod order;
@@ -35,6 +37,8 @@ mod utility;
 mod view;
 pub(crate) mod visit;
 mod window;
+
+use std::cell::Cell;
 
 use smol_str::SmolStr;
 
@@ -60,7 +64,11 @@ const NODES_MAX: usize = 4096;
 pub(crate) fn compile(statement: &Parsed, catalog: &Catalog) -> Result<Plan, Error> {
     let mut builder = Builder::new(catalog);
     let (columns, body) = match statement {
-        Parsed::Tree(statement) => crate::parse::with_stack(|| builder.statement(statement))?,
+        Parsed::Tree(statement) => crate::parse::with_stack(|| builder.statement(statement)).map_err(|error| {
+            // Which of them PostgreSQL calls character varying is not known here.
+            let doubt = builder.varchar.get() && error.message.contains("text") && !error.is_refusal();
+            if doubt { Error::refused(format_args!("an error about text where varchar is ({error})")) } else { error }
+        })?,
         Parsed::Own(own) => (Columns::new(), Body::Utility(builder.own(own)?)),
     };
     let params = builder.take_params()?;
@@ -92,6 +100,8 @@ struct Builder<'a> {
     cte_names: Vec<CteName>,
     /// How deep the expression nests that is being compiled.
     depth: usize,
+    /// Whether `varchar` was met.
+    varchar: Cell<bool>,
 }
 
 impl<'a> Builder<'a> {
@@ -107,7 +117,12 @@ impl<'a> Builder<'a> {
             scopes: vec![Scope::default()],
             cte_names: Vec::new(),
             depth: 0,
+            varchar: Cell::new(false),
         }
+    }
+
+    fn saw_varchar(&self, met: bool) {
+        self.varchar.set(self.varchar.get() || met);
     }
 
     fn statement(&mut self, statement: &Statement) -> Result<(Columns, Body), Error> {

@@ -3,8 +3,8 @@
 use smol_str::SmolStr;
 use sqlparser::ast::{self, SelectItem};
 
-use super::coerce::{BOOL, modified_type};
-use super::scope::{ident, parts};
+use super::coerce::{BOOL, is_varchar, modified_type};
+use super::scope::{ident, loose_parts};
 use crate::types::Type;
 
 /// The name of a result without an alias. Source: PostgreSQL, `parse_target.c`, `FigureColname`.
@@ -19,7 +19,7 @@ fn colname(expr: &ast::Expr) -> Option<(SmolStr, bool)> {
         A::Identifier(name) => Some((ident(name), true)),
         A::CompoundIdentifier(names) => names.last().map(|name| (ident(name), true)),
         A::Nested(inner) => colname(inner),
-        A::Function(function) => parts(&function.name).ok()?.last().map(|name| (name.clone(), true)),
+        A::Function(function) => loose_parts(&function.name).ok()?.last().map(|name| (name.clone(), true)),
         A::Cast { expr, data_type, .. } => match colname(expr) {
             Some((name, true)) => Some((name, true)),
             _ => Some((type_colname(data_type), false)),
@@ -66,6 +66,9 @@ fn type_colname(ty: &ast::DataType) -> SmolStr {
         ast::DataType::Char(_) | ast::DataType::Character(_) => return "bpchar".into(),
         ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("name") => return "name".into(),
         _ => {}
+    }
+    if is_varchar(ty) {
+        return "varchar".into();
     }
     let (ty, _) = modified_type(ty).unwrap_or((BOOL, None));
     let (Type::Scalar(scalar) | Type::Array(scalar)) = ty;

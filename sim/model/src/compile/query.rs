@@ -135,6 +135,9 @@ impl Builder<'_> {
             }
             SetExpr::SetOperation { .. } => {
                 no_locks(&locks)?;
+                // PostgreSQL finds it wrong once it has found what it names.
+                let plain = |key: &ast::OrderByExpr| matches!(key.expr, ast::Expr::Identifier(_) | ast::Expr::Value(_));
+                refuse_if(!order.iter().all(plain), "an expression in ORDER BY behind UNION")?;
                 let rows = self.set_operation(body, expect)?;
                 self.around_rows(rows, order, limit, offset)
             }

@@ -5,13 +5,11 @@ use smol_str::SmolStr;
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
 use super::Builder;
+use super::names::{NAME_MAX, cut, is_system_column, refuse_reserved};
 use crate::catalog::{Relation, TableId};
 use crate::error::Error;
 use crate::plan::{Aggregate, CteId, Expr, NodeId, SlotId};
 use crate::types::Type;
-
-/// A longer identifier is cut, as PostgreSQL cuts it. Source: `src/include/pg_config_manual.h`, NAMEDATALEN.
-const NAME_MAX: usize = 63;
 
 /// An expression and its type.
 #[derive(Clone, Debug)]
@@ -29,8 +27,6 @@ pub(super) struct Source {
     pub(super) slot: SlotId,
     pub(super) columns: Vec<(SmolStr, Type)>,
     pub(super) table: Option<TableId>,
-    /// Its columns are found by `name.column` only: `excluded`.
-    pub(super) qualified_only: bool,
     /// A system view of which not all columns are modelled.
     pub(super) partial: bool,
 }
@@ -48,6 +44,8 @@ pub(super) struct Merged {
 pub(super) struct Scope {
     pub(super) sources: Vec<Source>,
     pub(super) merged: Vec<Merged>,
+    /// Sources of the statement that cannot be named here.
+    pub(super) hidden: Vec<Source>,
     /// Sources before this one cannot be named here: in ON, what is not part of the join.
     pub(super) visible_from: usize,
     /// Where the aggregates of this level are collected; none: they cannot stand here.
@@ -73,10 +71,8 @@ impl Scope {
                 at = merged.end;
                 continue;
             }
-            if !source.qualified_only {
-                for (place, (name, ty)) in source.columns.iter().enumerate() {
-                    each(name, typed_column(source.slot, place, *ty));
-                }
+            for (place, (name, ty)) in source.columns.iter().enumerate() {
+                each(name, typed_column(source.slot, place, *ty));
             }
             at += 1;
         }
@@ -97,15 +93,21 @@ pub(super) struct CteName {
 pub(super) fn ident(ident: &Ident) -> SmolStr {
     let Ident { value, quote_style, span: _ } = ident;
     let mut name = if quote_style.is_none() { value.to_ascii_lowercase() } else { value.clone() };
-    if name.len() > NAME_MAX {
-        let end = (0..=NAME_MAX).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
-        name.truncate(end);
-    }
+    let end = cut(&name, NAME_MAX).len();
+    name.truncate(end);
     name.into()
 }
 
-/// The parts of a dotted name.
+/// The parts of a dotted name of a table, a column or the like.
 pub(super) fn parts(name: &ObjectName) -> Result<Vec<SmolStr>, Error> {
+    if let Some(ObjectNamePart::Identifier(first)) = name.0.first() {
+        refuse_reserved(first)?;
+    }
+    loose_parts(name)
+}
+
+/// The parts of a name that may be a word that is reserved elsewhere: a function's, a type's, a setting's.
+pub(super) fn loose_parts(name: &ObjectName) -> Result<Vec<SmolStr>, Error> {
     name.0
         .iter()
         .map(|part| match part {
@@ -149,7 +151,10 @@ impl Builder<'_> {
     pub(super) fn table(&self, name: &ObjectName) -> Result<TableId, Error> {
         let (_, bare) = qualified(name)?;
         match self.relation(name)? {
-            Relation::Table(id) => Ok(id),
+            Relation::Table(id) => {
+                self.saw_varchar(self.catalog.table(id).has_varchar());
+                Ok(id)
+            }
             Relation::Index(_) => Err(Error::new("42809", format!("cannot open relation \"{bare}\""))),
             Relation::Sequence(_) | Relation::View(_) => {
                 Err(Error::refused(format!("a command of tables on \"{bare}\", which is a sequence or a view")))
@@ -236,11 +241,22 @@ impl Builder<'_> {
         let mut visible = self.scopes.iter().rev().flat_map(|scope| scope.sources.iter().skip(scope.visible_from));
         let found = visible.find(named);
         found.ok_or_else(|| {
-            if self.scopes.iter().any(|scope| scope.sources.iter().any(|source| *source.name == *name)) {
+            if self.stands_elsewhere(schema, name) {
                 return Error::new("42P01", format!("invalid reference to FROM-clause entry for table \"{name}\""));
             }
             Error::new("42P01", format!("missing FROM-clause entry for table \"{name}\""))
         })
+    }
+
+    /// Whether a table stands in the statement, though it cannot be named here, or not by this name. Source: PostgreSQL, `parse_relation.c`,
+    /// `searchRangeTableForRel`.
+    fn stands_elsewhere(&self, schema: Option<&str>, name: &str) -> bool {
+        let table = match self.catalog.lookup(schema.unwrap_or("public"), name) {
+            Some(Relation::Table(id)) => Some(id),
+            _ => None,
+        };
+        let all = self.scopes.iter().flat_map(|scope| scope.sources.iter().chain(&scope.hidden));
+        all.into_iter().any(|source| *source.name == *name || table.is_some() && source.table == table)
     }
 
     /// A WITH query of this name, innermost first.
@@ -251,8 +267,4 @@ impl Builder<'_> {
 
 pub(super) fn typed_column(slot: SlotId, place: usize, ty: Type) -> Typed {
     Typed { expr: Expr::Column { slot, column: u16::try_from(place).expect("the number of columns is limited") }, ty }
-}
-
-fn is_system_column(name: &str) -> bool {
-    matches!(name, "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid")
 }

@@ -4,8 +4,8 @@ use smol_str::SmolStr;
 
 use sqlparser::ast::{self, ObjectType, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
-use super::scope::{ident, parts, qualified};
-use super::{Builder, refuse_if};
+use super::scope::{ident, loose_parts, parts, qualified};
+use super::{Builder, refuse_if, visit};
 use crate::catalog::{IndexId, Relation, TableId};
 use crate::error::Error;
 use crate::notify::Listening;
@@ -47,12 +47,17 @@ impl Builder<'_> {
                 _ => Err(Error::refused("RESET ALL, RESET SESSION AUTHORIZATION")),
             },
             Statement::ShowVariable { variable } => {
+                // Its parser leaves out the dots.
                 let names: Vec<_> = variable.iter().map(ident).collect();
                 let name = names.iter().map(|name| &**name).collect::<Vec<_>>();
+                let capital = |name: &&str| name.chars().any(|letter| letter.is_ascii_uppercase());
+                refuse_if(name.iter().any(capital), "SHOW of a name with capitals")?;
                 match name.as_slice() {
                     ["transaction", "isolation", "level"] => Ok(Utility::Show("transaction_isolation".into())),
-                    [name] if *name != "all" => Ok(Utility::Show((*name).into())),
-                    names => Err(Error::refused(format!("SHOW {}", names.join(" ")))),
+                    ["time", "zone"] => Err(Error::refused("SHOW TIME ZONE")),
+                    ["session", "authorization"] => Err(Error::refused("SHOW SESSION AUTHORIZATION")),
+                    ["all"] => Err(Error::refused("SHOW ALL")),
+                    names => Ok(Utility::Show(names.join(".").into())),
                 }
             }
             Statement::LISTEN { channel } => Ok(Utility::Listen(Listening::Listen(ident(channel)))),
@@ -102,7 +107,7 @@ impl Builder<'_> {
                     ObjectType::Table => self.drop_table(names, *if_exists, *cascade),
                     ObjectType::Index => self.drop_index(names, *if_exists),
                     ObjectType::View => self.drop_view(names, *if_exists, *cascade),
-                    ObjectType::Sequence => self.drop_sequence(names, *if_exists),
+                    ObjectType::Sequence => self.drop_sequence(names, *if_exists, *cascade),
                     ObjectType::Schema => match names.as_slice() {
                         [name] => {
                             Ok(Utility::DropSchema { name: only_name(name)?, cascade: *cascade, if_exists: *if_exists })
@@ -112,7 +117,10 @@ impl Builder<'_> {
                     other => Err(Error::refused(format!("DROP {other}"))),
                 }
             }
-            Statement::Comment { .. } => Ok(Utility::Nothing { tag: "COMMENT" }),
+            Statement::Comment { object_type: ast::CommentObject::Table, object_name, .. } => {
+                let table = self.table_or(object_name, |name| format!("\"{name}\" is not a table"))?;
+                Ok(Utility::Comment { table })
+            }
             other => Err(Error::refused(words(other))),
         }
     }
@@ -154,28 +162,39 @@ impl Builder<'_> {
         Ok(Utility::DropIndex { indexes, missing })
     }
 
-    fn drop_sequence(&mut self, names: &[ast::ObjectName], if_exists: bool) -> Result<Utility, Error> {
-        let (mut sequences, mut missing) = (Vec::new(), Vec::new());
+    fn drop_sequence(&mut self, names: &[ast::ObjectName], if_exists: bool, cascade: bool) -> Result<Utility, Error> {
+        let (mut sequences, mut missing, mut bare_names) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             let (schema, bare) = qualified(name)?;
+            bare_names.push(bare.clone());
             match self.catalog.lookup(schema.as_deref().unwrap_or("public"), &bare) {
+                None if self.catalog.is_poisoned(&bare) => {}
                 Some(Relation::Sequence(id)) => {
                     refuse_if(self.catalog.owns(id), "DROP SEQUENCE of a column's sequence")?;
-                    sequences.push(id);
+                    if self.catalog.defaults().any(|default| visit::counts_with(default, id)) {
+                        refuse_if(
+                            cascade || names.len() > 1,
+                            "DROP SEQUENCE of a sequence that a default counts with",
+                        )?;
+                        let message = format!("cannot drop sequence {bare} because other objects depend on it");
+                        return Err(Error::new("2BP01", message));
+                    }
+                    if !sequences.contains(&id) {
+                        sequences.push(id);
+                    }
                 }
                 Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a sequence"))),
-                None if if_exists => missing.push(bare),
-                None => return Err(Error::new("42P01", format!("sequence \"{bare}\" does not exist"))),
+                None => missing.extend(self.missing("sequence", schema.as_deref(), &bare, if_exists)?),
             }
         }
-        Ok(Utility::DropSequence { sequences, missing })
+        Ok(Utility::DropSequence { sequences, names: bare_names, missing })
     }
 
     fn lock_table(&mut self, lock: &ast::Lock) -> Result<Utility, Error> {
         let ast::Lock { tables, lock_mode, nowait } = lock;
         let mut ids = Vec::with_capacity(tables.len());
         for ast::LockTableTarget { name, only: _, has_asterisk: _ } in tables {
-            ids.push(self.table(name)?);
+            ids.push(self.table_or(name, |name| format!("cannot lock relation \"{name}\""))?);
         }
         let mode = match lock_mode {
             None | Some(ast::LockTableMode::AccessExclusive) => TableLockMode::AccessExclusive,
@@ -190,12 +209,20 @@ impl Builder<'_> {
         Ok(Utility::LockTable { tables: ids, mode, nowait: *nowait })
     }
 
+    /// A table by name, or what is said of an index.
+    fn table_or(&self, name: &ast::ObjectName, message: impl FnOnce(&str) -> String) -> Result<TableId, Error> {
+        match self.relation(name)? {
+            Relation::Index(_) => Err(Error::new("42809", message(&qualified(name)?.1))),
+            _ => self.table(name),
+        }
+    }
+
     fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Utility, Error> {
         let ast::Truncate { table_names, partitions, table: _, if_exists, identity, cascade, on_cluster } = truncate;
         refuse_if(partitions.is_some() || on_cluster.is_some() || *if_exists, "options of TRUNCATE")?;
         let mut tables = Vec::with_capacity(table_names.len());
         for ast::TruncateTableTarget { name, only: _, has_asterisk: _ } in table_names {
-            let table = self.table(name)?;
+            let table = self.table_or(name, |name| format!("\"{name}\" is not a table"))?;
             if !tables.contains(&table) {
                 tables.push(table);
             }
@@ -222,6 +249,16 @@ impl Builder<'_> {
         }
     }
 
+    /// The notice that what is to be dropped is not there, if that may be; else the error.
+    fn missing(&self, kind: &str, schema: Option<&str>, bare: &str, may: bool) -> Result<Option<SmolStr>, Error> {
+        let unknown_schema = schema.filter(|schema| !self.catalog.has_schema(schema));
+        let (code, message) = match unknown_schema {
+            Some(schema) => ("3F000", format!("schema \"{schema}\" does not exist")),
+            None => ("42P01", format!("{kind} \"{bare}\" does not exist")),
+        };
+        if may { Ok(Some(format!("{message}, skipping").into())) } else { Err(Error::new(code, message)) }
+    }
+
     fn drop_table(&mut self, names: &[ast::ObjectName], if_exists: bool, cascade: bool) -> Result<Utility, Error> {
         let mut tables: Vec<TableId> = Vec::new();
         let (mut bare_names, mut missing) = (Vec::new(), Vec::new());
@@ -233,14 +270,7 @@ impl Builder<'_> {
                 Some(Relation::Table(id)) if !tables.contains(&id) => tables.push(id),
                 Some(Relation::Table(_)) => {}
                 Some(_) => return Err(Error::new("42809", format!("\"{bare}\" is not a table"))),
-                None if if_exists => missing.push(bare.clone()),
-                None => {
-                    let unknown_schema = schema.as_deref().filter(|schema| !self.catalog.has_schema(schema));
-                    return Err(match unknown_schema {
-                        Some(schema) => Error::new("3F000", format!("schema \"{schema}\" does not exist")),
-                        None => Error::new("42P01", format!("table \"{bare}\" does not exist")),
-                    });
-                }
+                None => missing.extend(self.missing("table", schema.as_deref(), &bare, if_exists)?),
             }
         }
         Ok(Utility::DropTable { tables, names: bare_names, missing, cascade })
@@ -265,7 +295,11 @@ fn transaction_modes(modes: &[TransactionMode]) -> Result<TransactionModes, Erro
     for mode in modes {
         match mode {
             TransactionMode::AccessMode(mode) => all.read_only = Some(*mode == TransactionAccessMode::ReadOnly),
-            TransactionMode::IsolationLevel(level) => all.isolation = Some(isolation(*level)?),
+            TransactionMode::IsolationLevel(level) => {
+                all.isolation = Some(isolation(*level)?);
+                let uncommitted = *level == TransactionIsolationLevel::ReadUncommitted;
+                all.other_name = uncommitted.then_some("read uncommitted");
+            }
         }
     }
     Ok(all)
@@ -284,8 +318,20 @@ fn isolation(level: TransactionIsolationLevel) -> Result<Isolation, Error> {
 
 /// A setting's name, which may be dotted.
 fn setting(name: &ast::ObjectName) -> Result<SmolStr, Error> {
-    Ok(parts(name)?.iter().map(|part| &**part).collect::<Vec<_>>().join(".").into())
+    Ok(loose_parts(name)?.iter().map(|part| &**part).collect::<Vec<_>>().join(".").into())
 }
+
+/// Settings that take a list. Source: PostgreSQL, guc.c, `GUC_LIST_INPUT`.
+const LISTS: [&str; 8] = [
+    "datestyle",
+    "local_preload_libraries",
+    "log_destination",
+    "search_path",
+    "session_preload_libraries",
+    "synchronous_standby_names",
+    "temp_tablespaces",
+    "wal_consistency_checking",
+];
 
 fn set_statement(set: &ast::Set) -> Result<Utility, Error> {
     match set {
@@ -297,10 +343,14 @@ fn set_statement(set: &ast::Set) -> Result<Utility, Error> {
                 Some(ast::ContextModifier::Global) => return Err(Error::refused("SET GLOBAL")),
             };
             let values = values.iter().map(setting_value).collect::<Result<Vec<_>, Error>>()?;
+            let name = setting(variable)?;
+            if values.len() > 1 && !LISTS.contains(&name.as_str()) {
+                return Err(Error::new("22023", format!("SET {name} takes only one argument")));
+            }
             let default = matches!(values.as_slice(), [None]);
             let texts: Vec<SmolStr> = values.into_iter().flatten().collect();
             let value = (!default).then(|| texts.join(", ").into());
-            Ok(Utility::Set { name: setting(variable)?, value, local })
+            Ok(Utility::Set { name, value, local })
         }
         ast::Set::SetTransaction { modes, snapshot, session } => {
             refuse_if(snapshot.is_some(), "SET TRANSACTION SNAPSHOT")?;

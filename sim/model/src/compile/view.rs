@@ -102,10 +102,7 @@ impl Builder<'_> {
         self.cte_names = ctes;
         let rows = rows?;
         let (name, schema, columns) = (def.name.clone(), Some(def.schema.clone()), def.columns.clone());
-        self.add_aliased(
-            alias,
-            Source { name, schema, slot: rows.slot, columns, table: None, qualified_only: false, partial: false },
-        )?;
+        self.add_aliased(alias, Source { name, schema, slot: rows.slot, columns, table: None, partial: false })?;
         Ok(From::Leaf(rows.slot, Leaf::Node(rows.root)))
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::TableId;
+use crate::catalog::{Catalog, SequenceId, TableId};
 use crate::plan::{ColumnId, ConflictAction, Expr, Node, NodeId, SlotId, SubqueryKind, WindowCall};
+use crate::types::Value;
 
 /// The parts of an expression, and of a node the expressions and the inputs. Written once for reading and once for writing.
 macro_rules! children {
@@ -163,6 +164,17 @@ pub(crate) fn is_volatile(expr: &Expr) -> bool {
 /// Whether it has a subquery.
 pub(super) fn has_subquery(expr: &Expr) -> bool {
     matches!(expr, Expr::Subquery { .. }) || expr_children(expr).into_iter().any(has_subquery)
+}
+
+/// Whether it takes the next value of a sequence that it names.
+pub(super) fn counts_with(expr: &Expr, sequence: SequenceId) -> bool {
+    let oid = Value::Int(Catalog::oid(sequence));
+    let this = match expr {
+        Expr::NextVal(id) => *id == sequence,
+        Expr::ServerCall { args, .. } => args.contains(&Expr::Const(oid)),
+        _ => false,
+    };
+    this || expr_children(expr).into_iter().any(|child| counts_with(child, sequence))
 }
 
 /// Exchanges the slot of every column: `OWN_ROW` for a scan's.

@@ -72,7 +72,7 @@ impl Exec<'_> {
                     let held = exec.core.locks.unlock_advisory(exec.me, key, shared);
                     if !held {
                         let mode = if shared { "ShareLock" } else { "ExclusiveLock" };
-                        exec.core.warn(exec.me, &format!("you don't own a lock of type {mode}"));
+                        exec.core.warn_among_rows(exec.me, &format!("you don't own a lock of type {mode}"));
                     }
                     Ok(Value::Bool(held))
                 })

@@ -58,9 +58,9 @@ fn name_of_utility(utility: &Utility) -> Option<&'static str> {
         Utility::AlterTable { .. } => Some("ALTER TABLE"),
         Utility::AlterSequence { .. } => Some("ALTER SEQUENCE"),
         Utility::DropSequence { .. } => Some("DROP SEQUENCE"),
+        Utility::Comment { .. } => Some("COMMENT"),
         Utility::DropTable { .. } => Some("DROP TABLE"),
         Utility::DropSchema { .. } => Some("DROP SCHEMA"),
-        Utility::Nothing { tag } => Some(tag),
         Utility::Poison(_) => Some("a definition that the model does not support"),
     }
 }

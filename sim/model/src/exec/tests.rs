@@ -24,11 +24,13 @@ fn create() -> Plan {
         default: None,
         identity_always: false,
         generated: None,
+        varchar: false,
     };
     let index = IndexDef {
         name: "t_pkey".into(),
         unique: true,
         primary: true,
+        constraint: true,
         keys: vec![own(0)],
         include: vec![],
         predicate: None,

@@ -76,7 +76,6 @@ fn leaves_a_trail(utility: &Utility) -> bool {
             | Utility::SetTransaction(_)
             | Utility::Set { .. }
             | Utility::Show(_)
-            | Utility::Nothing { .. }
             | Utility::LockTable { .. }
     )
 }
@@ -143,7 +142,6 @@ impl Core {
                 Ok(done(CommandTag::Other("NOTIFY")))
             }
             Utility::Show(name) => self.show(me, name),
-            Utility::Nothing { tag } => Ok(done(CommandTag::Other(tag))),
             _ => self.run_ddl(me, utility),
         }
     }
@@ -176,7 +174,11 @@ impl Core {
         let modes = if transaction.failed {
             TransactionModes::default()
         } else {
-            TransactionModes { isolation: Some(transaction.isolation), read_only: Some(transaction.read_only) }
+            TransactionModes {
+                isolation: Some(transaction.isolation),
+                read_only: Some(transaction.read_only),
+                other_name: transaction.other_name,
+            }
         };
         let commits = commit && !transaction.failed;
         if commits {
@@ -217,7 +219,7 @@ impl Core {
     fn set_transaction(&mut self, me: u16, modes: TransactionModes) -> Result<(), Error> {
         let transaction = self.transaction_mut(me);
         if let Some(isolation) = modes.isolation
-            && isolation != transaction.isolation
+            && (isolation, modes.other_name) != (transaction.isolation, transaction.other_name)
         {
             if transaction.has_snapshot {
                 let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
@@ -228,6 +230,7 @@ impl Core {
                 return Err(Error::new("25001", message));
             }
             transaction.isolation = isolation;
+            transaction.other_name = modes.other_name;
         }
         modes.read_only.map_or(Ok(()), |read_only| transaction.set_read_only(read_only))
     }
@@ -243,12 +246,21 @@ impl Core {
         let transaction = self.transaction(me);
         Some(match name {
             "transaction_isolation" => match transaction.isolation {
-                Isolation::ReadCommitted => "read committed".into(),
+                Isolation::ReadCommitted => transaction.other_name.unwrap_or("read committed").into(),
                 Isolation::RepeatableRead => "repeatable read".into(),
                 Isolation::Serializable => "serializable".into(),
             },
             "transaction_read_only" => if transaction.read_only { "on" } else { "off" }.into(),
-            _ => self.session(me).settings.get(name)?.into(),
+            _ => self
+                .session(me)
+                .settings
+                .get(name)
+                .or_else(|| {
+                    // Capitals make no difference.
+                    let small = name.to_ascii_lowercase();
+                    if small == *name { None } else { self.session(me).settings.get(&small) }
+                })?
+                .into(),
         })
     }
 
@@ -300,6 +312,7 @@ impl Core {
             | Utility::DropSequence { .. }
             | Utility::DropView { .. }
             | Utility::DropIndex { .. }
+            | Utility::Comment { .. }
             | Utility::AlterTable { .. }
             | Utility::AlterSequence { .. } => self.alter_or_drop(me, utility)?,
             _ => self.create(me, utility)?,
@@ -310,9 +323,10 @@ impl Core {
     fn alter_or_drop(&mut self, me: u16, utility: &Utility) -> Result<&'static str, Interrupt> {
         Ok(match utility {
             Utility::DropTable { tables, names, missing, cascade } => {
-                self.lock_tables(me, tables, TableLockMode::AccessExclusive, false)?;
+                self.lock_to_drop(me, tables, missing)?;
                 let cascades = self.lock_for_drop(me, tables, *cascade)?;
                 self.before_ddl(me)?;
+                self.notices(me, missing);
                 for view in self.catalog.views_over(tables) {
                     self.catalog.drop_view(view);
                 }
@@ -322,9 +336,6 @@ impl Core {
                 self.catalog.forget_poison(names);
                 for notice in cascades {
                     self.notice(me, notice);
-                }
-                for name in missing {
-                    self.notice(me, format!("table \"{name}\" does not exist, skipping"));
                 }
                 "DROP TABLE"
             }
@@ -345,19 +356,18 @@ impl Core {
                 }
                 "DROP VIEW"
             }
-            Utility::DropSequence { sequences, missing } => {
+            Utility::DropSequence { sequences, names, missing } => {
                 let read = !self.catalog.views_over(sequences).is_empty();
                 if read {
                     return Err(Error::refused("DROP SEQUENCE of one that a view reads").into());
                 }
-                self.lock_tables(me, sequences, TableLockMode::AccessExclusive, false)?;
+                self.lock_to_drop(me, sequences, missing)?;
                 self.before_ddl(me)?;
+                self.notices(me, missing);
                 for sequence in sequences {
                     self.catalog.drop_sequence(*sequence);
                 }
-                for name in missing {
-                    self.notice(me, format!("sequence \"{name}\" does not exist, skipping"));
-                }
+                self.catalog.forget_poison(names);
                 "DROP SEQUENCE"
             }
             Utility::AlterTable { table, def, fill } => {
@@ -365,6 +375,11 @@ impl Core {
                 self.before_ddl(me)?;
                 self.alter_table(me, *table, def, fill)?;
                 "ALTER TABLE"
+            }
+            Utility::Comment { table } => {
+                self.lock_tables(me, &[*table], TableLockMode::ShareUpdateExclusive, false)?;
+                self.before_ddl(me)?;
+                "COMMENT"
             }
             Utility::AlterSequence { sequence, def, restart } => {
                 self.lock_tables(me, &[*sequence], TableLockMode::ShareRowExclusive, false)?;
@@ -443,6 +458,22 @@ impl Core {
     pub(super) fn before_ddl(&mut self, me: u16) -> Result<(), Error> {
         self.assign_xid(me);
         self.own_ddl(me)
+    }
+
+    fn notices(&mut self, me: u16, texts: &[SmolStr]) {
+        for text in texts {
+            self.notice(me, text.to_string());
+        }
+    }
+
+    /// Locks what is dropped. Of what is missing PostgreSQL tells before it waits for what is named behind it.
+    fn lock_to_drop(&mut self, me: u16, tables: &[TableId], missing: &[SmolStr]) -> Result<(), Interrupt> {
+        match self.lock_tables(me, tables, TableLockMode::AccessExclusive, !missing.is_empty()) {
+            Err(Interrupt::Error(error)) if error.sqlstate == "55P03" => {
+                Err(Error::refused("DROP .. IF EXISTS of what is missing beside what is locked").into())
+            }
+            other => other,
+        }
     }
 
     /// Locks tables one after the other.

@@ -52,6 +52,10 @@ pub struct Notice {
     pub severity: Severity,
     /// PostgreSQL's primary message.
     pub message: String,
+    /// How many results of its message were complete when it came.
+    pub results: usize,
+    /// Whether the next result had begun: its rows were being computed.
+    pub in_rows: bool,
 }
 
 /// What a message is answered: what its statements returned, in order, and the error that ended it, if one did.
@@ -254,6 +258,12 @@ impl Server {
         if let Some(message) = &mut self.core.session_mut(me).message {
             // All of a message is parsed before anything of it is done: what cannot be read may be what PostgreSQL errs with.
             let unreadable = message.pieces[message.next..].iter().find_map(Piece::unreadable);
+            let late = error.is_of_grammar() && message.next > 1 && !error.is_refusal();
+            let error = if late {
+                Error::refused(format_args!("a syntax error behind other statements of its message ({error})"))
+            } else {
+                error
+            };
             message.reply.error = Some(unreadable.cloned().unwrap_or(error));
         }
     }
@@ -262,11 +272,21 @@ impl Server {
 impl Core {
     /// Tells a session's client something.
     pub(crate) fn tell(&mut self, me: u16, severity: Severity, message: impl Into<String>) {
-        self.session_mut(me).notices.push(Notice { severity, message: message.into() });
+        let session = self.session_mut(me);
+        let results = session.message.as_ref().map_or(0, |message| message.reply.results.len());
+        session.notices.push(Notice { severity, message: message.into(), results, in_rows: false });
     }
 
     pub(crate) fn notice(&mut self, me: u16, message: String) {
         self.tell(me, Severity::Notice, message);
+    }
+
+    /// A warning that comes while a query's rows are computed.
+    pub(crate) fn warn_among_rows(&mut self, me: u16, message: &str) {
+        self.warn(me, message);
+        if let Some(notice) = self.session_mut(me).notices.last_mut() {
+            notice.in_rows = true;
+        }
     }
 
     pub(crate) fn warn(&mut self, me: u16, message: &str) {

@@ -62,6 +62,28 @@ pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, Error> {
     sources.into_iter().map(piece).collect()
 }
 
+/// Refuses what the tokenizer takes and PostgreSQL's does not, or takes for something else.
+fn refuse_odd_tokens(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    for (place, token) in tokens.iter().enumerate() {
+        let behind = tokens.get(place + 1).filter(|next| next.span.start == token.span.end);
+        let odd = match &token.token {
+            Token::Number(digits, _) => {
+                let plain = digits.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E' | b'+' | b'-'));
+                !plain || behind.is_some_and(|next| matches!(next.token, Token::Word(_)))
+            }
+            Token::Word(word) if word.quote_style.is_none() => word.value.eq_ignore_ascii_case("isnull"),
+            Token::Word(word) => word.value.is_empty(),
+            Token::Placeholder(_) | Token::Colon | Token::DoubleEq => true,
+            _ => false,
+        };
+        if odd {
+            let more = behind.map(|next| next.token.to_string()).unwrap_or_default();
+            return Err(Error::refused(format_args!("the text {}{more} here", token.token)));
+        }
+    }
+    Ok(())
+}
+
 fn piece(source: Source<'_>) -> Result<Piece, Error> {
     let mut reader = Reader::new(&source);
     let special = if reader.words(&["PREPARE"]) && !reader.words(&["TRANSACTION"]) {
@@ -79,6 +101,7 @@ fn piece(source: Source<'_>) -> Result<Piece, Error> {
     if let Some(special) = special {
         return Ok(special);
     }
+    refuse_odd_tokens(&source.tokens)?;
     let text = source.text;
     Ok(match parse::parse(source) {
         Ok(parsed) => Piece::Plain(text.into(), Arc::new(parsed)),

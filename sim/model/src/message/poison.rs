@@ -45,6 +45,9 @@ impl Server {
         if !self.core.session(me).poisons || others.into_iter().any(|(_, other)| other.transaction.is_some()) {
             return None;
         }
+        if self.drops_what_is_there(text) {
+            return None;
+        }
         if !self.poisons.contains_key(text) {
             let words = words(&parse::tokens(text).ok()?);
             let writes = ["insert", "update", "delete"].contains(&words.first()?.as_str());
@@ -54,6 +57,14 @@ impl Server {
         let Poisoned { prepared, written } = &self.poisons[text];
         let done = written.as_ref().is_none_or(|words| self.core.catalog.has_inert_poison(words));
         done.then_some(*prepared)
+    }
+
+    /// What is dropped beside what is not known would stay there.
+    fn drops_what_is_there(&self, text: &str) -> bool {
+        let Ok(tokens) = parse::tokens(text) else { return false };
+        let (words, catalog) = (words(&tokens), &self.core.catalog);
+        let is_there = |word: &SmolStr| catalog.lookup("public", word).is_some() && !catalog.is_poisoned(word);
+        words.first().is_some_and(|first| first == "drop") && words.iter().any(is_there)
     }
 }
 

@@ -3,14 +3,15 @@
 use smol_str::SmolStr;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::Touch;
 use super::piece::{Literal, Piece};
+use super::{Returned, Touch};
 use crate::catalog::TableId;
 use crate::error::Error;
 use crate::mvcc::Snapshot;
 use crate::parse;
 use crate::plan::{Body, Plan};
-use crate::server::{Core, Outcome, Prepared, Server, SessionId};
+use crate::rows::Rows;
+use crate::server::{CommandTag, Core, Outcome, Prepared, Server, SessionId};
 use crate::session::NamedStatement;
 use crate::types::text::{parse as read, quote_name, type_name};
 use crate::types::{Type, Value};
@@ -29,11 +30,25 @@ impl Server {
                 Some(prepared) => Ok(Some(self.execute_poison(me, prepared))),
                 None => Err(error.clone()),
             },
-            Piece::Prepare { name, types, sql } => self.prepare_named(me, name, types, sql).map(|()| None),
+            Piece::Prepare { name, types, sql } => {
+                self.prepare_named(me, name, types, sql).map(|()| self.note_done(me, "PREPARE"))
+            }
             Piece::Execute { name, args } => self.execute_named(me, name, args),
-            Piece::Deallocate(name) => self.deallocate(me, name.as_ref()).map(|()| None),
+            Piece::Deallocate(name) => self.deallocate(me, name.as_ref()).map(|()| self.note_done(me, "DEALLOCATE")),
             Piece::CreateAs { table, query } => self.create_as(me, table, query).map(|()| None),
         }
+    }
+
+    /// It is done, and returns nothing.
+    fn note_done<T>(&mut self, me: u16, tag: &'static str) -> Option<T> {
+        if let Some(message) = &mut self.core.session_mut(me).message {
+            message.reply.results.push(Returned {
+                tag: CommandTag::Other(tag),
+                columns: Vec::new(),
+                rows: Rows::default(),
+            });
+        }
+        None
     }
 
     /// Prepares and executes one statement.
@@ -45,6 +60,10 @@ impl Server {
     fn execute_prepared(&mut self, me: u16, text: &SmolStr, prepared: Result<Prepared, Error>) -> Went {
         let prepared = match prepared {
             Ok(prepared) => prepared,
+            // It says so before it looks for the tables.
+            Err(_) if self.core.session(me).transaction.is_none() && starts_with_lock(text) && self.is_alone(me) => {
+                return Err(Error::new("25P01", "LOCK TABLE can only be used in transaction blocks"));
+            }
             Err(error) => {
                 let poisoned = if error.is_refusal() { self.poisoned(me, text, &error) } else { None };
                 return match poisoned {
@@ -55,7 +74,7 @@ impl Server {
         };
         let outcome = self.execute(SessionId(u32::from(me)), prepared, &[]);
         // Some things are refused when they are executed. Where that has undone more than the statement, it stays refused.
-        let alone = self.core.session(me).message.as_ref().is_some_and(|message| !message.is_of_several());
+        let alone = self.is_alone(me);
         if let Outcome::Failed(error) = &outcome
             && error.is_refusal()
             && alone
@@ -64,6 +83,11 @@ impl Server {
             return Ok(Some(self.execute_poison(me, prepared)));
         }
         Ok(Some((prepared, outcome)))
+    }
+
+    /// Whether its message has but one statement.
+    fn is_alone(&self, me: u16) -> bool {
+        self.core.session(me).message.as_ref().is_some_and(|message| !message.is_of_several())
     }
 
     fn execute_poison(&mut self, me: u16, prepared: Prepared) -> (Prepared, Outcome) {
@@ -90,7 +114,15 @@ impl Server {
     fn prepare_named(&mut self, me: u16, name: &SmolStr, types: &[String], sql: &SmolStr) -> Result<(), Error> {
         self.refuse_in_failed(me)?;
         self.take_snapshot_for_nothing(me);
-        let prepared = self.prepare(sql)?;
+        let first = sql.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
+        if !["select", "insert", "update", "delete", "values", "with"].contains(&&*first.to_ascii_lowercase()) {
+            return Err(Error::refused("PREPARE of anything but a query"));
+        }
+        let prepared = self.prepare(sql).map_err(|error| match error.sqlstate {
+            // What is declared and not used has a type.
+            "42P18" if !types.is_empty() => Error::refused(format_args!("PREPARE with types of its own ({error})")),
+            _ => error,
+        })?;
         let inferred = self.params(prepared).to_vec();
         let same = |(ty, declared): (&Type, &String)| type_name(*ty) == *declared || short_name(*ty) == *declared;
         if types.len() > inferred.len() || !inferred.iter().zip(types).all(same) {
@@ -179,15 +211,24 @@ impl Core {
     fn has_modifiers(&self, plan: &Plan, tokens: &[TokenWithSpan]) -> bool {
         let Body::Query(query) = &plan.body else { return false };
         let (reads, _) = crate::compile::visit::reads_and_writes(&query.nodes);
-        let of_table = |table: &TableId| self.catalog.table(*table).columns.iter().any(|def| def.modifier.is_some());
+        let of_table = |table: &TableId| {
+            self.catalog.table(*table).columns.iter().any(|def| def.modifier.is_some() || def.varchar)
+        };
         let is_type =
             |word: &str| matches!(word, "varchar" | "varying" | "numeric" | "decimal" | "dec" | "char" | "character");
         let in_text = tokens.windows(2).any(|pair| {
             pair[1].token == Token::LParen
                 && matches!(&pair[0].token, Token::Word(word) if is_type(&word.value.to_ascii_lowercase()))
         });
-        in_text || reads.iter().any(of_table)
+        let in_words = tokens.iter().any(|token| {
+            matches!(&token.token, Token::Word(word) if matches!(&*word.value.to_ascii_lowercase(), "varchar" | "varying"))
+        });
+        in_text || in_words || reads.iter().any(of_table)
     }
+}
+
+fn starts_with_lock(text: &str) -> bool {
+    text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("lock"))
 }
 
 /// In quotes where it is not plain, and where it might be a reserved word.

@@ -185,21 +185,26 @@ fn limit(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The tokenizer's errors, in PostgreSQL's words.
+/// The tokenizer's errors, in PostgreSQL's words: what is not closed, where all else would be right if it were. PostgreSQL reads no further than it
+/// must, so that something wrong before it is told first.
 fn unreadable(sql: &str, error: &TokenizerError) -> Error {
-    let line = usize::try_from(error.location.line).unwrap_or(1).max(1);
-    let column = usize::try_from(error.location.column).unwrap_or(1).max(1);
-    let rest: String = sql.lines().nth(line - 1).unwrap_or("").chars().skip(column - 1).collect();
-    let what = if error.message.starts_with("Unterminated string literal") {
-        "unterminated quoted string"
-    } else if error.message.starts_with("Expected close delimiter") {
-        "unterminated quoted identifier"
+    let rest = &sql[place(sql, error.location).min(sql.len())..];
+    let found = if error.message.starts_with("Unterminated string literal") && rest.starts_with('\'') {
+        Some(("unterminated quoted string", rest, "'"))
+    } else if error.message.starts_with("Expected close delimiter") && rest.starts_with('"') && rest.len() > 1 {
+        Some(("unterminated quoted identifier", rest, "\""))
     } else if error.message.contains("multi-line comment") {
-        return Error::new("42601", format!("unterminated /* comment at or near \"{rest}\""));
+        sql.rfind("/*").map(|start| ("unterminated /* comment", &sql[start..], "*/"))
     } else {
-        "syntax error"
+        None
     };
-    Error::new("42601", format!("{what} at or near \"{rest}\""))
+    if let Some((what, rest, end)) = found
+        && sql.matches("/*").count() <= 1
+        && split(&format!("{sql}{end}")).is_ok_and(|all| all.into_iter().all(|one| parse(one).is_ok()))
+    {
+        return Error::new("42601", format!("{what} at or near \"{rest}\""));
+    }
+    Error::refused(format_args!("a text that its tokenizer cannot read: {}", error.message))
 }
 
 /// The parser's errors, in PostgreSQL's words: what was found, where the parser says so.

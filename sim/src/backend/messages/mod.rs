@@ -24,8 +24,8 @@ pub trait Messages {
     /// What a message was answered that [`Messages::wait`] says is answered.
     fn answer(&mut self, connection: usize) -> Result<Answer, Trouble>;
 
-    /// What came on a connection beside answers since this was last asked, a message each, as libpq words it.
-    fn notices(&mut self, connection: usize) -> Vec<String>;
+    /// What came on a connection beside answers since this was last asked.
+    fn notices(&mut self, connection: usize) -> Vec<Notice>;
 
     /// Keeps the state after a setup, with what the setup came to.
     fn keep(&mut self, setup: Setup) {
@@ -45,6 +45,14 @@ pub trait Messages {
 
     /// Lets time pass: for somebody who waits for something that only time can bring.
     fn pass_time(&mut self) -> Result<(), Trouble>;
+}
+
+/// What a connection calls itself, as isolationtester does it, and as long as PostgreSQL takes it.
+fn application_name(program: &str, name: &str) -> String {
+    let mut all = format!("{program}/{name}");
+    let end = (0..=63.min(all.len())).rev().find(|at| all.is_char_boundary(*at)).unwrap_or(0);
+    all.truncate(end);
+    all
 }
 
 /// What setups printed.
@@ -92,6 +100,26 @@ pub enum Part {
     },
     /// The server closed the connection behind a FATAL error.
     Closed,
+}
+
+/// A notice or a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// As libpq words it.
+    pub text: String,
+    /// How many results of its message have been read before it is.
+    pub after: usize,
+    /// A result has reached the client: isolationtester waits for the others and looks at nobody else.
+    pub shows_result: bool,
+}
+
+impl Notice {
+    /// That came when so many results were complete. libpq reads on until a result is complete, and then the notices behind it, but not the rows of the
+    /// next one. Source: PostgreSQL, fe-protocol3.c, `pqParseInput3`.
+    fn new(text: String, results: usize, in_rows: bool) -> Self {
+        let after = if in_rows { results } else { results.saturating_sub(1) };
+        Self { text, after, shows_result: results > 0 }
+    }
 }
 
 /// Rows as text.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skiptrace_model::{Checkpoint, Reply, Server, SessionId, Touch};
 
-use super::{Answer, Messages, Notification, Part, Patience, Setup, Table, Trouble};
+use super::{Answer, Messages, Notice, Notification, Part, Patience, Setup, Table, Trouble, application_name};
 
 /// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
 const LOOK_MICROSECONDS: i64 = 10_000;
@@ -53,6 +53,16 @@ impl ModelMessages {
             kept: None,
             began_as_new: false,
         }
+    }
+
+    /// The same, for connections of these names, as [`super::PostgresMessages::open`] calls them.
+    pub fn named(program: &str, names: &[String]) -> Self {
+        let mut messages = Self::new(names.len());
+        for (session, name) in messages.connections.clone().into_iter().zip(names) {
+            messages.server.introduce(session, program, &application_name(program, name));
+        }
+        messages.fresh = messages.server.checkpoint();
+        messages
     }
 
     /// Lets everybody go on who can.
@@ -151,9 +161,13 @@ impl Messages for ModelMessages {
         Ok(Answer { parts, notifications: told.collect() })
     }
 
-    fn notices(&mut self, connection: usize) -> Vec<String> {
+    fn notices(&mut self, connection: usize) -> Vec<Notice> {
         let notices = self.server.take_notices(self.connections[connection]);
-        notices.into_iter().map(|notice| format!("{}:  {}\n", notice.severity, notice.message)).collect()
+        let notice = |notice: skiptrace_model::Notice| {
+            let text = format!("{}:  {}\n", notice.severity, notice.message);
+            Notice::new(text, notice.results, notice.in_rows)
+        };
+        notices.into_iter().map(notice).collect()
     }
 
     fn keep(&mut self, setup: Setup) {

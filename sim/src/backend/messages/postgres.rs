@@ -13,13 +13,15 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 
-use super::{Answer, Messages, Notification, Part, Patience, Table, Trouble};
+use super::{Answer, Messages, Notice, Notification, Part, Patience, Table, Trouble, application_name};
 use crate::backend::block_on::block_on;
 use crate::backend::testbed::{Database, TestBed, chain};
 use crate::spec::OUTPUT_MAX;
 
 /// How often the server is asked who waits.
 const LOOK: Duration = Duration::from_millis(10);
+/// What tokio-postgres errs with where the server begins to copy in the middle of a simple query.
+const COPIES: &str = "unexpected message from server";
 /// A step that takes longer never comes back, unless `PGISOLATIONTIMEOUT` says otherwise.
 const STEP_SECONDS_MAX: u64 = 60;
 
@@ -35,6 +37,7 @@ pub struct PostgresMessages<'bed> {
     idle: u32,
     database: Database<'bed>,
     bed: &'bed TestBed,
+    program: String,
     names: Vec<String>,
 }
 
@@ -49,23 +52,25 @@ struct Connection {
 /// What came beside answers.
 #[derive(Default)]
 struct Inbox {
-    notices: Vec<String>,
+    notices: Vec<Notice>,
+    /// How many results of the message that is under way are complete, and whether rows of the next one have begun.
+    results: (usize, bool),
     notifications: Vec<tokio_postgres::Notification>,
 }
 
 impl<'bed> PostgresMessages<'bed> {
     /// A database on `bed`'s server, and a connection for each of `names`, whose `application_name` is `program` and its own.
     pub fn open(bed: &'bed TestBed, program: &str, names: &[String]) -> Result<Self, Trouble> {
-        let names: Vec<String> = names.iter().map(|name| format!("{program}/{name}")).collect();
+        let names: Vec<String> = names.iter().map(|name| application_name(program, name)).collect();
         let seconds = std::env::var("PGISOLATIONTIMEOUT").ok().and_then(|text| text.parse().ok());
         let looks = seconds.unwrap_or(STEP_SECONDS_MAX).saturating_mul(100).clamp(1, u64::from(u32::MAX));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Trouble::Environment(error.to_string()))?;
-        let (database, connections, watch) = fresh(bed, &runtime, &names)?;
+        let (database, connections, watch) = fresh(bed, &runtime, program, &names)?;
         let looks_max = u32::try_from(looks).expect("clamped");
-        Ok(Self { connections, watch, runtime, looks_max, idle: 0, database, bed, names })
+        Ok(Self { connections, watch, runtime, looks_max, idle: 0, database, bed, program: program.to_owned(), names })
     }
 
     fn trouble(&self, error: &tokio_postgres::Error) -> Trouble {
@@ -85,6 +90,7 @@ impl<'bed> PostgresMessages<'bed> {
 fn fresh<'bed>(
     bed: &'bed TestBed,
     runtime: &Runtime,
+    program: &str,
     names: &[String],
 ) -> Result<(Database<'bed>, Vec<Connection>, Client), Trouble> {
     let database = bed.create_database("spec").map_err(|error| Trouble::Environment(error.to_string()))?;
@@ -100,7 +106,7 @@ fn fresh<'bed>(
         let _ = client.simple_query(&english).await;
         let mut connections = Vec::new();
         for name in names {
-            connections.push(Connection::open(&url, name).await?);
+            connections.push(Connection::open(&url, program, name).await?);
         }
         Ok((connections, client))
     });
@@ -109,15 +115,22 @@ fn fresh<'bed>(
 }
 
 impl Connection {
-    async fn open(url: &str, name: &str) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut connection) = config(url, |variable| std::env::var(variable).ok())?.connect(NoTls).await?;
+    async fn open(url: &str, program: &str, name: &str) -> Result<Self, tokio_postgres::Error> {
+        let mut config = config(url, |variable| std::env::var(variable).ok())?;
+        config.application_name(program);
+        let (client, mut connection) = config.connect(NoTls).await?;
         let inbox = Arc::new(Mutex::new(Inbox::default()));
         let receiver = inbox.clone();
         tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                // Results that came before are counted first: whoever takes them has been woken.
+                tokio::task::yield_now().await;
                 let mut inbox = receiver.lock().unwrap_or_else(PoisonError::into_inner);
                 match message {
-                    AsyncMessage::Notice(notice) => inbox.notices.push(words(&notice)),
+                    AsyncMessage::Notice(notice) => {
+                        let (results, in_rows) = inbox.results;
+                        inbox.notices.push(Notice::new(words(&notice), results, in_rows));
+                    }
                     AsyncMessage::Notification(notification) => inbox.notifications.push(notification),
                     _ => {}
                 }
@@ -153,7 +166,11 @@ fn words(notice: &DbError) -> String {
 }
 
 /// Sends a message and collects what it is answered. None: it is too much.
-async fn talk(client: Arc<Client>, sql: String) -> Result<Option<Vec<Part>>, tokio_postgres::Error> {
+async fn talk(
+    client: Arc<Client>,
+    sql: String,
+    inbox: Arc<Mutex<Inbox>>,
+) -> Result<Option<Vec<Part>>, tokio_postgres::Error> {
     let mut parts = Vec::new();
     let mut size = 0;
     let mut table = None;
@@ -162,6 +179,7 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Option<Vec<Part>>, tok
         while let Some(message) = messages.try_next().await? {
             match message {
                 SimpleQueryMessage::RowDescription(columns) => {
+                    inbox.lock().unwrap_or_else(PoisonError::into_inner).results.1 = true;
                     let columns = columns.iter().map(|column| column.name().to_owned()).collect();
                     table = Some(Table { columns, rows: Vec::new() });
                 }
@@ -175,7 +193,11 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Option<Vec<Part>>, tok
                         table.rows.push(values);
                     }
                 }
-                SimpleQueryMessage::CommandComplete(_) => parts.push(table.take().map_or(Part::Done, Part::Rows)),
+                SimpleQueryMessage::CommandComplete(_) => {
+                    parts.push(table.take().map_or(Part::Done, Part::Rows));
+                    let results = &mut inbox.lock().unwrap_or_else(PoisonError::into_inner).results;
+                    *results = (results.0 + 1, false);
+                }
                 _ => {}
             }
         }
@@ -200,7 +222,7 @@ async fn talk(client: Arc<Client>, sql: String) -> Result<Option<Vec<Part>>, tok
 
 impl Messages for PostgresMessages<'_> {
     fn restart(&mut self) -> Result<(), Trouble> {
-        let (database, connections, watch) = fresh(self.bed, &self.runtime, &self.names)?;
+        let (database, connections, watch) = fresh(self.bed, &self.runtime, &self.program, &self.names)?;
         self.connections = connections;
         self.watch = watch;
         self.database = database;
@@ -211,7 +233,9 @@ impl Messages for PostgresMessages<'_> {
     fn send(&mut self, connection: usize, sql: &str) -> Result<(), Trouble> {
         let connection = &mut self.connections[connection];
         assert!(connection.flight.is_none() && connection.parts.is_none(), "a message is under way");
-        connection.flight = Some(self.runtime.spawn(talk(connection.client.clone(), sql.to_owned())));
+        connection.inbox.lock().unwrap_or_else(PoisonError::into_inner).results = (0, false);
+        let flight = talk(connection.client.clone(), sql.to_owned(), connection.inbox.clone());
+        connection.flight = Some(self.runtime.spawn(flight));
         Ok(())
     }
 
@@ -229,6 +253,11 @@ impl Messages for PostgresMessages<'_> {
                     Ok(None) => {
                         let too_much = format!("a message that returns more than {OUTPUT_MAX} bytes");
                         return Err(Trouble::Refused(too_much));
+                    }
+                    Err(error) if error.to_string() == COPIES => {
+                        return Err(Trouble::Refused(
+                            "COPY from or to the client: isolationtester never ends".to_owned(),
+                        ));
                     }
                     Err(error) => return Err(self.trouble(&error)),
                 }
@@ -262,7 +291,7 @@ impl Messages for PostgresMessages<'_> {
         Ok(Answer { parts, notifications: arrived.into_iter().map(told).collect() })
     }
 
-    fn notices(&mut self, connection: usize) -> Vec<String> {
+    fn notices(&mut self, connection: usize) -> Vec<Notice> {
         let mut inbox = self.connections[connection].inbox.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut inbox.notices)
     }
