@@ -341,7 +341,7 @@ impl Core {
             }
             Utility::DropIndex { indexes, missing } => {
                 let tables: Vec<TableId> = indexes.iter().map(|(table, _)| *table).collect();
-                self.lock_tables(me, &tables, TableLockMode::AccessExclusive, false)?;
+                self.lock_to_drop(me, &tables, missing)?;
                 self.before_ddl(me)?;
                 self.drop_each_index(me, indexes);
                 for name in missing {
@@ -376,11 +376,7 @@ impl Core {
                 self.alter_table(me, *table, def, fill)?;
                 "ALTER TABLE"
             }
-            Utility::Comment { table } => {
-                self.lock_tables(me, &[*table], TableLockMode::ShareUpdateExclusive, false)?;
-                self.before_ddl(me)?;
-                "COMMENT"
-            }
+            Utility::Comment { table } => self.comment(me, *table)?,
             Utility::AlterSequence { sequence, def, restart } => {
                 self.lock_tables(me, &[*sequence], TableLockMode::ShareRowExclusive, false)?;
                 self.before_ddl(me)?;
@@ -458,6 +454,13 @@ impl Core {
     pub(super) fn before_ddl(&mut self, me: u16) -> Result<(), Error> {
         self.assign_xid(me);
         self.own_ddl(me)
+    }
+
+    /// COMMENT ON TABLE: a lock, and a write that nobody sees.
+    fn comment(&mut self, me: u16, table: TableId) -> Result<&'static str, Interrupt> {
+        self.lock_tables(me, &[table], TableLockMode::ShareUpdateExclusive, false)?;
+        self.before_ddl(me)?;
+        Ok("COMMENT")
     }
 
     fn notices(&mut self, me: u16, texts: &[SmolStr]) {
