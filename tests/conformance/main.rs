@@ -102,5 +102,6 @@ specs! {
         deferred_foreign_keys by "DEFERRABLE"
         errs_behind_a_table_lock by "a statement that errs, and might wait for a table before"
         recheck_of_an_inequality by "a subquery in WHERE that may find other rows"
+        sequence_dropped_meanwhile by "a sequence that is dropped while a function waits for it"
     }
 }

@@ -197,9 +197,11 @@ impl Exec<'_> {
                 if let Some(table) = id.and_then(|id| self.core.catalog.find_table(id)) {
                     return Err(Error::new("42809", format!("\"{}\" is not a sequence", table.name)));
                 }
-                let found = id.filter(|id| self.core.catalog.find_sequence(*id).is_some());
-                let missing = || Error::new("42P01", format!("could not open relation with OID {oid}"));
-                found.map(Some).ok_or_else(missing)
+                match id {
+                    Some(id) if self.core.catalog.find_sequence(id).is_some() => Ok(Some(id)),
+                    Some(id) if (id as usize) < self.core.tables.len() => Err(dropped_meanwhile()),
+                    _ => Err(Error::new("42P01", format!("could not open relation with OID {oid}"))),
+                }
             }
             _ => Ok(None),
         }
@@ -210,8 +212,7 @@ impl Exec<'_> {
         self.core.lock_table(self.me, sequence, TableLockMode::RowExclusive)?;
         match self.core.catalog.find_sequence(sequence) {
             Some(_) => Ok(()),
-            // PostgreSQL's message has its number.
-            None => Err(Error::refused("a sequence that is dropped while a function waits for it").into()),
+            None => Err(dropped_meanwhile().into()),
         }
     }
 
@@ -273,6 +274,11 @@ impl Exec<'_> {
         };
         Ok(Value::Int(*value))
     }
+}
+
+/// PostgreSQL's message has its number.
+fn dropped_meanwhile() -> Error {
+    Error::refused("a sequence that is dropped while a function waits for it")
 }
 
 fn items(value: &Value) -> &[Value] {
