@@ -9,6 +9,9 @@ use super::{Answer, Messages, Notice, Notification, Part, Patience, Setup, Table
 /// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
 const LOOK_MICROSECONDS: i64 = 10_000;
 
+/// When a spec's time begins, in microseconds since the Unix epoch: 2027-01-01. The dates that a spec calls past are before it, and `now()` is beyond them.
+const TODAY: i64 = 1_798_761_600_000_000;
+
 /// What the messages of a permutation may cost together, as the model's budgets count it.
 const SPENT_MAX: u64 = 1 << 24;
 
@@ -36,6 +39,7 @@ impl ModelMessages {
     /// An empty database with so many connections.
     pub fn new(connections: usize) -> Self {
         let mut server = Server::new();
+        server.advance_clock(TODAY);
         server.heed_deadlock_timeout();
         server.watch_touches();
         let connections: Vec<SessionId> = (0..connections).map(|_| server.connect()).collect();
