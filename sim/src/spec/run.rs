@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::limits::OUTPUT_MAX;
 use super::print::table;
 use super::{Marker, PermutationStep, Spec, StepId};
-use crate::backend::messages::{Answer, Messages, Notice, Part, Patience, Setup, Trouble};
+use crate::backend::messages::{Messages, Notice, Part, Patience, Setup, Trouble};
 
 /// How a permutation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,13 +281,14 @@ impl<'r> Run<'r> {
         self.steps[place].step.session
     }
 
-    /// Sends a message and waits for its answer, of which only the last result is printed, as `PQexec` returns it.
+    /// Sends a message and waits for its answer, of which only the last result is printed, as `PQexec` returns it. What was notified meanwhile, or
+    /// since the session's last step of an earlier permutation, is told with its next step.
     fn exec(&mut self, connection: usize, sql: &str, what: &str) -> Result<Result<(), String>, Trouble> {
         what.clone_into(&mut self.at);
         self.database.send(connection, sql)?;
         self.database.wait(connection, Patience::UntilAnswered)?;
         self.print_notices(connection, usize::MAX)?;
-        match self.database.answer(connection)?.parts.pop() {
+        match self.database.answer(connection)?.pop() {
             Some(Part::Error { severity, message }) => return Ok(Err(format!("{severity}:  {message}"))),
             Some(Part::Closed) => return Ok(Err(CLOSED.to_owned())),
             Some(Part::Rows(rows)) => self.say(&table(&rows, self.left())?)?,
@@ -409,9 +410,9 @@ impl<'r> Run<'r> {
         let completed = if again { "<... completed>" } else { &step.sql };
         let line = format!("step {}: {completed}\n", step.name);
         self.say(&line)?;
-        let answer = self.database.answer(session + 1)?;
+        let parts = self.database.answer(session + 1)?;
         let before = self.output.len();
-        self.print(session, answer)?;
+        self.print(session, parts)?;
         let heading = format!("step {}:\n", step.name);
         self.told[session] += &heading;
         self.told[session] += &self.output[before..];
@@ -419,8 +420,8 @@ impl<'r> Run<'r> {
         Ok(true)
     }
 
-    fn print(&mut self, session: usize, answer: Answer) -> Result<(), Trouble> {
-        for (place, part) in answer.parts.into_iter().enumerate() {
+    fn print(&mut self, session: usize, parts: Vec<Part>) -> Result<(), Trouble> {
+        for (place, part) in parts.into_iter().enumerate() {
             self.print_notices(session + 1, place)?;
             match part {
                 Part::Done => {}
@@ -433,7 +434,7 @@ impl<'r> Run<'r> {
             }
         }
         self.print_notices(session + 1, usize::MAX)?;
-        for told in answer.notifications {
+        for told in self.database.notifications(session + 1) {
             let sender = match told.sender {
                 Ok(connection) => self.spec.sessions[connection - 1].name.clone(),
                 Err(pid) => format!("PID {pid}"),

@@ -21,8 +21,11 @@ pub trait Messages {
     /// Waits for a message's answer: true when it is there. Without patience no longer than until it waits for a lock.
     fn wait(&mut self, connection: usize, patience: Patience) -> Result<bool, Trouble>;
 
-    /// What a message was answered that [`Messages::wait`] says is answered.
-    fn answer(&mut self, connection: usize) -> Result<Answer, Trouble>;
+    /// What a message was answered that [`Messages::wait`] says is answered, in order.
+    fn answer(&mut self, connection: usize) -> Result<Vec<Part>, Trouble>;
+
+    /// What had been notified to a connection by its last answer, since this was last asked.
+    fn notifications(&mut self, connection: usize) -> Vec<Notification>;
 
     /// What came on a connection beside answers since this was last asked.
     fn notices(&mut self, connection: usize) -> Vec<Notice>;
@@ -73,15 +76,6 @@ pub enum Patience {
     UntilBlocked,
     /// Until it is answered.
     UntilAnswered,
-}
-
-/// What a message was answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// In order.
-    pub parts: Vec<Part>,
-    /// What had been notified by then.
-    pub notifications: Vec<Notification>,
 }
 
 /// A part of an answer.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skiptrace_model::{Checkpoint, Reply, Server, SessionId, Touch};
 
-use super::{Answer, Messages, Notice, Notification, Part, Patience, Setup, Table, Trouble, application_name};
+use super::{Messages, Notice, Notification, Part, Patience, Setup, Table, Trouble, application_name};
 
 /// isolationtester looks for a wait this long after it has sent a step: whatever is due by then has happened.
 const LOOK_MICROSECONDS: i64 = 10_000;
@@ -134,7 +134,7 @@ impl Messages for ModelMessages {
         Ok(self.replies.contains_key(&connection))
     }
 
-    fn answer(&mut self, connection: usize) -> Result<Answer, Trouble> {
+    fn answer(&mut self, connection: usize) -> Result<Vec<Part>, Trouble> {
         let reply = self.replies.remove(&connection).expect("an answer is there");
         let mut parts = Vec::new();
         for returned in reply.results {
@@ -152,8 +152,12 @@ impl Messages for ModelMessages {
             }));
         }
         parts.extend(reply.error.map(|error| Part::Error { severity: "ERROR".to_owned(), message: error.message }));
+        Ok(parts)
+    }
+
+    fn notifications(&mut self, connection: usize) -> Vec<Notification> {
         let told = self.server.take_notifications(self.connections[connection]);
-        let told = told.into_iter().map(|mail| Notification {
+        let notification = |mail: skiptrace_model::Notification| Notification {
             channel: mail.channel.to_string(),
             payload: mail.payload.to_string(),
             // The control connection is nobody's session.
@@ -161,8 +165,8 @@ impl Messages for ModelMessages {
                 Some(connection) if connection > 0 => Ok(connection),
                 _ => Err(1001),
             },
-        });
-        Ok(Answer { parts, notifications: told.collect() })
+        };
+        told.into_iter().map(notification).collect()
     }
 
     fn notices(&mut self, connection: usize) -> Vec<Notice> {

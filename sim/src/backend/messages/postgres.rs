@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 
-use super::{Answer, Messages, Notice, Notification, Part, Patience, Table, Trouble, application_name};
+use super::{Messages, Notice, Notification, Part, Patience, Table, Trouble, application_name};
 use crate::backend::block_on::block_on;
 use crate::backend::testbed::{Database, TestBed, chain};
 use crate::spec::OUTPUT_MAX;
@@ -273,12 +273,14 @@ impl Messages for PostgresMessages<'_> {
         Err(Trouble::Stuck)
     }
 
-    fn answer(&mut self, number: usize) -> Result<Answer, Trouble> {
-        // A notification may stand right behind the answer.
+    fn answer(&mut self, number: usize) -> Result<Vec<Part>, Trouble> {
+        Ok(self.connections[number].parts.take().expect("an answer is there"))
+    }
+
+    fn notifications(&mut self, number: usize) -> Vec<Notification> {
+        // One may stand right behind the answer.
         block_on(&self.runtime, async { tokio::time::sleep(Duration::from_millis(1)).await });
-        let connection = &mut self.connections[number];
-        let parts = connection.parts.take().expect("an answer is there");
-        let mut inbox = connection.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inbox = self.connections[number].inbox.lock().unwrap_or_else(PoisonError::into_inner);
         let arrived = std::mem::take(&mut inbox.notifications);
         drop(inbox);
         let sender =
@@ -288,7 +290,7 @@ impl Messages for PostgresMessages<'_> {
             payload: arrived.payload().to_owned(),
             sender: sender(arrived.process_id()),
         };
-        Ok(Answer { parts, notifications: arrived.into_iter().map(told).collect() })
+        arrived.into_iter().map(told).collect()
     }
 
     fn notices(&mut self, connection: usize) -> Vec<Notice> {
