@@ -20,7 +20,7 @@ use crate::types::Scalar;
 use crate::types::text::quote_name;
 
 pub(crate) use columns::ColumnDef;
-pub(crate) use views::{ViewDef, ViewId};
+pub(crate) use views::{Definition, ViewDef, ViewId};
 
 /// A table, by number. Numbers are never reused.
 pub(crate) type TableId = u32;

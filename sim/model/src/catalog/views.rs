@@ -1,9 +1,10 @@
 //! Views: a query with a name. It is compiled anew where it is read, which comes to the same as long as what it reads stays what it was.
 
+use std::fmt;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use sqlparser::ast::Query;
+use sqlparser::ast::{Query, Statement};
 
 use super::{Catalog, IndexId, Relation, TableId};
 use crate::error::Error;
@@ -18,9 +19,28 @@ pub(crate) struct ViewDef {
     pub(crate) schema: SmolStr,
     pub(crate) name: SmolStr,
     pub(crate) columns: Vec<(SmolStr, Type)>,
-    pub(crate) query: Arc<Query>,
+    pub(crate) definition: Definition,
     /// The tables, sequences and views that it names.
     pub(crate) reads: Vec<TableId>,
+}
+
+/// The CREATE VIEW that made it. Shared with the statement: to copy its tree would compile the copying of all trees.
+#[derive(Clone)]
+pub(crate) struct Definition(pub(crate) Arc<Statement>);
+
+impl Definition {
+    pub(crate) fn query(&self) -> &Query {
+        match &*self.0 {
+            Statement::CreateView(create) => &create.query,
+            _ => unreachable!("only CREATE VIEW makes one"),
+        }
+    }
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Definition")
+    }
 }
 
 impl Catalog {

@@ -39,6 +39,7 @@ pub(crate) mod visit;
 mod window;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -64,7 +65,7 @@ const NODES_MAX: usize = 4096;
 pub(crate) fn compile(statement: &Parsed, catalog: &Catalog) -> Result<Plan, Error> {
     let mut builder = Builder::new(catalog);
     let (columns, body) = match statement {
-        Parsed::Tree(statement) => crate::parse::with_stack(|| builder.statement(statement)).map_err(|error| {
+        Parsed::Tree(statement) => crate::parse::with_stack(|| builder.tree(statement)).map_err(|error| {
             // Which of them PostgreSQL calls character varying is not known here.
             let doubt = builder.varchar.get() && error.message.contains("text") && !error.is_refusal();
             if doubt { Error::refused(format_args!("an error about text where varchar is ({error})")) } else { error }
@@ -89,6 +90,8 @@ struct Rows {
 /// What a statement is compiled into, while it grows.
 struct Builder<'a> {
     catalog: &'a Catalog,
+    /// The whole statement: a view keeps it.
+    source: Option<Arc<Statement>>,
     params: Vec<Option<Type>>,
     nodes: Vec<Node>,
     slots: SlotId,
@@ -105,9 +108,15 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    fn tree(&mut self, statement: &Arc<Statement>) -> Result<(Columns, Body), Error> {
+        self.source = Some(statement.clone());
+        self.statement(statement)
+    }
+
     fn new(catalog: &'a Catalog) -> Self {
         Self {
             catalog,
+            source: None,
             params: Vec::new(),
             nodes: Vec::new(),
             slots: 0,

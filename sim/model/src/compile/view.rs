@@ -1,7 +1,5 @@
 //! Views: CREATE VIEW, DROP VIEW, and reading one. A view that is written to is refused.
 
-use std::sync::Arc;
-
 use smol_str::SmolStr;
 use sqlparser::ast;
 
@@ -9,7 +7,7 @@ use super::from::RowLock;
 use super::join::{From, Leaf};
 use super::scope::{Scope, Source, ident, qualified};
 use super::{Builder, refuse_if};
-use crate::catalog::{Relation, ViewDef, ViewId};
+use crate::catalog::{Definition, Relation, ViewDef, ViewId};
 use crate::error::Error;
 use crate::plan::{TableLockMode, Utility};
 
@@ -55,7 +53,8 @@ impl Builder<'_> {
             }
             _ => None,
         };
-        let view = ViewDef { schema, name, columns, query: Arc::new(query.clone()), reads };
+        let definition = Definition(self.source.clone().expect("a statement makes a view"));
+        let view = ViewDef { schema, name, columns, definition, reads };
         Ok(Utility::CreateView { view: Box::new(view), replaced, locked })
     }
 
@@ -94,7 +93,7 @@ impl Builder<'_> {
         let scopes = std::mem::replace(&mut self.scopes, vec![Scope::default()]);
         let ctes = std::mem::take(&mut self.cte_names);
         let own = std::mem::take(&mut self.locks);
-        let rows = self.nested(|builder| builder.query(&def.query, None));
+        let rows = self.nested(|builder| builder.query(def.definition.query(), None));
         // Its tables are locked when the statement is rewritten, after all that it names itself. Source: PostgreSQL, `AcquireRewriteLocks`.
         let inner = std::mem::replace(&mut self.locks, own);
         self.view_locks.extend(inner);

@@ -8,6 +8,7 @@ mod own;
 mod row_locks;
 
 use std::fmt;
+use std::sync::Arc;
 
 use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
@@ -34,7 +35,7 @@ const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// One statement.
 pub(crate) enum Parsed {
-    Tree(Box<Statement>),
+    Tree(Arc<Statement>),
     Own(Own),
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn parse(source: Source<'_>) -> Result<Parsed, Error> {
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let mut statements = with_stack(|| parser.parse_statements()).map_err(|error| syntax_error(&error))?;
     match statements.pop() {
-        Some(statement) if statements.is_empty() => Ok(Parsed::Tree(Box::new(statement))),
+        Some(statement) if statements.is_empty() => Ok(Parsed::Tree(Arc::new(statement))),
         _ => Err(Error::refused("several statements without a semicolon between them")),
     }
 }

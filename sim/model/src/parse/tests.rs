@@ -35,7 +35,7 @@ fn each_strength_of_a_row_lock_is_read() {
     ] {
         let sql = format!("SELECT * FROM a, b {words} OF a, b SKIP LOCKED {words} NOWAIT");
         let Ok(Parsed::Tree(statement)) = parse_one(&sql) else { panic!("parses: {sql}") };
-        let Statement::Query(query) = *statement else { panic!("a query: {sql}") };
+        let Statement::Query(query) = &*statement else { panic!("a query: {sql}") };
         let locks: Vec<_> = query.locks.iter().map(|lock| marker(lock.of.as_ref().expect("marked"))).collect();
         let tables: Vec<_> = locks.iter().flatten().map(|(_, found, tables)| (*found, tables.len())).collect();
         assert_eq!(tables, [(strength, 2), (strength, 0)], "{sql}");
