@@ -30,13 +30,17 @@ enum Told {
     Unknown,
 }
 
-/// A new connection, however often one is terminated while it is made.
+/// A new connection: one may be terminated while it is made.
 async fn connect(url: &str) -> PostgresSession {
-    loop {
-        if let Ok(session) = PostgresSession::connect(url).await {
-            return session;
+    let mut last = None;
+    for _ in 0..100 {
+        match PostgresSession::connect(url).await {
+            Ok(session) => return session,
+            Err(error) => last = Some(error),
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    panic!("no connection in 100 attempts: {last:?}");
 }
 
 /// An error that chaos explains; whether the connection is lost with it.
