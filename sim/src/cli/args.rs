@@ -209,7 +209,7 @@ pub(crate) struct Replay {
 
 const SPEC_ABOUT: &str = "\
 Runs files in the format of PostgreSQL's isolationtester: sessions, their steps, and the orders in which the steps are taken. Prints byte for byte \
-what isolationtester prints, on the model without a server, a hundred times as fast or more. What the model does not support it refuses by name; it \
+what isolationtester prints, on the model without a server, about a hundred times as fast, and more where sessions wait. What the model does not support it refuses by name; it \
 never guesses.";
 
 const SPEC_EXAMPLES: &str = "\
